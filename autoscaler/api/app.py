@@ -1,0 +1,43 @@
+"""The FastAPI application: routes, roles and limits put together."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from autoscaler.api import alerts, decisions, health, overrides, pools, rules, signals
+from autoscaler.api.auth import require
+from autoscaler.api.bodies import BodyLimit
+from autoscaler.api.deps import ApiDeps
+from autoscaler.api.problems import install
+
+__all__ = ["PREFIX", "ApiDeps", "create_app"]
+
+PREFIX = "/api/v1"
+DESCRIPTION = (
+    "Autoscaling of GPU inference fleets: what each pool has, what it should have, and why. Times are Unix seconds, "
+    "ratios are 0 to 1, money is USD per hour. Errors are RFC 9457 problem details whose detail says what to do."
+)
+
+
+def create_app(deps: ApiDeps) -> FastAPI:
+    """The application over a running service. Nothing is started here; `serve.Server` runs it."""
+    app = FastAPI(
+        title="sigmascale",
+        version=deps.version,
+        description=DESCRIPTION,
+        openapi_url=f"{PREFIX}/openapi.json",
+        # The bundled documentation pages load scripts from a public network, which a fleet's controller must not.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.deps = deps
+    app.add_middleware(BodyLimit, limit_bytes=deps.max_body_bytes)
+    readable = APIRouter(prefix=PREFIX, dependencies=[Depends(require("viewer"))])
+    for part in (pools, decisions, signals, overrides, rules, alerts, health):
+        readable.include_router(part.router)
+    app.include_router(readable)
+    app.include_router(health.probes)
+    install(app)
+    return app

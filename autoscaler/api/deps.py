@@ -1,0 +1,63 @@
+"""What the API stands on: readers of the running service, and what it needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from autoscaler.api.problems import Problem, found_close
+from autoscaler.board import Board, PoolView
+from autoscaler.exposition import Counts
+from autoscaler.journal import Journal
+from autoscaler.ports import Clock
+from autoscaler.rulefile import Defaults
+from autoscaler.rulewatch import RuleBook
+from autoscaler.store import Store
+from autoscaler.tokens import Token
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDeps:
+    """Everything that a request may look at. tokens: empty = this machine only, where `local` may change things.
+
+    counts: what the parts of the service count now. local_file: where the local token can be read, for messages.
+    defaults: what fills rule files, for checking new ones.
+    """
+
+    board: Board
+    journal: Journal
+    store: Store
+    clock: Clock
+    rulebook: RuleBook
+    version: str
+    tokens: tuple[Token, ...] = ()
+    local: Token | None = None
+    local_file: str = ""
+    defaults: Defaults = field(default_factory=Defaults)
+    counts: Callable[[], Counts] = Counts
+    max_body_bytes: int = 1 << 20
+
+
+def of_request(request: Request) -> ApiDeps:
+    """The dependencies that `create_app` was given."""
+    deps = request.app.state.deps
+    assert isinstance(deps, ApiDeps)
+    return deps
+
+
+Deps = Annotated[ApiDeps, Depends(of_request)]
+PoolName = Annotated[str, Path(description="name of the pool", max_length=200)]
+
+
+def view_of(pool: PoolName, deps: Deps) -> PoolView:
+    """The pool's last view, or a 404 that names the pools there are."""
+    views = deps.board.pools()
+    if pool not in views:
+        raise Problem(404, f"there is no pool {pool!r}; {found_close(pool, views)}")
+    return views[pool]
+
+
+View = Annotated[PoolView, Depends(view_of)]

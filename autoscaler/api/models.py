@@ -1,0 +1,218 @@
+"""What requests say and responses show, where that is not one of the core's own values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from autoscaler.types import Alert, Decision, Instance, Override, Plan, Quality
+
+Instant = Annotated[float, Query(ge=0, le=1e11, allow_inf_nan=False, description="Unix seconds")]
+
+
+class RulesInForce(BaseModel):
+    """Which rule file decides."""
+
+    file: str
+    hash: str
+
+
+class PoolSummary(BaseModel):
+    """One pool as its last tick left it. Counts are replicas; null = not known yet."""
+
+    pool: str
+    at: float = Field(description="when the last tick ran")
+    want: int | None
+    current: int | None = Field(description="the size in force before the last decision")
+    ready: int | None
+    pending: int | None
+    draining: int | None
+    warm: int | None
+    failed: int | None
+    min: int
+    max: int
+    usd_per_hour: float | None
+    fleet_observed_at: float | None
+    alerts_firing: int
+    overrides: int
+    next_change_at: float | None
+    headline: str = Field(description="the last decision in one sentence")
+    error: str = Field(description="why the last tick could not decide, empty when it did")
+    rules: RulesInForce
+
+
+class PoolDetail(PoolSummary):
+    """A pool with its instances and what is planned for them."""
+
+    instances: list[Instance]
+    plan: Plan | None
+    overrides_in_force: list[Override]
+
+
+class Pools(BaseModel):
+    """Every pool, by name."""
+
+    pools: list[PoolSummary]
+
+
+class EndpointGroup(BaseModel):
+    """One routable replica in the format of Prometheus's HTTP service discovery."""
+
+    targets: list[str]
+    labels: dict[str, str]
+
+
+class SignalReading(BaseModel):
+    """A signal's value as of the last decision. value null = unknown, which is not zero."""
+
+    signal: str
+    source: str = Field(description="metric, query or forecast that it is made from")
+    value: float | None
+    lower: float | None
+    upper: float | None
+    quality: Quality
+    at: float
+    age_s: float
+    detail: str
+
+
+class Signals(BaseModel):
+    """Every reading that the last decision used."""
+
+    pool: str
+    decision: int | None
+    readings: list[SignalReading]
+
+
+class SignalHistory(BaseModel):
+    """A signal's past. `thinned`: only every n-th point is shown, so that a page stays small."""
+
+    pool: str
+    signal: str
+    since: float
+    until: float
+    at: list[float]
+    values: list[float | None]
+    thinned: int
+
+
+class Decisions(BaseModel):
+    """Journalled decisions, newest first. next_before: what `before` must be for the next page, null = the end."""
+
+    pool: str
+    decisions: list[Decision]
+    next_before: int | None
+
+
+class Explanation(BaseModel):
+    """A decision in plain words and as data."""
+
+    pool: str
+    number: int
+    text: str
+    decision: Decision
+    plan: Plan | None
+
+
+class OverrideIn(BaseModel):
+    """A person's word over a pool: exactly one of `until` and `for` says when it ends."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    kind: Literal["pin", "floor", "ceiling", "freeze", "pause"]
+    replicas: int | None = Field(default=None, ge=0, le=100_000, description="for pin, floor and ceiling")
+    direction: Literal["out", "in", "both"] | None = Field(default=None, description="what a pause stops; default both")
+    until: float | str | None = Field(default=None, description="Unix seconds or ISO 8601 with a zone")
+    for_: str | None = Field(default=None, alias="for", max_length=40, description="such as 30m, 2h or 1d")
+    author: str = Field(min_length=1, max_length=100, pattern=r"\S")
+    reason: str = Field(min_length=1, max_length=500, pattern=r"\S")
+
+
+class Overrides(BaseModel):
+    """Overrides in force, oldest first."""
+
+    pool: str
+    overrides: list[Override]
+
+
+class FaultOut(BaseModel):
+    """One thing that is wrong or doubtful in a rule file, and the next step. line 0: the file as a whole."""
+
+    file: str
+    line: int
+    column: int
+    where: str
+    text: str
+    severity: str
+
+
+class RuleSource(BaseModel):
+    """A rule file in force and what the linter says about it; lints null: the file has changed since."""
+
+    pool: str
+    file: str
+    hash: str
+    lints: list[FaultOut] | None
+
+
+class Rules(BaseModel):
+    """The rules in force. problems: what keeps newer versions of files from being taken. next_after: for `after`."""
+
+    sources: list[RuleSource]
+    problems: list[FaultOut]
+    next_after: str | None
+
+
+class RuleText(BaseModel):
+    """A rule file to check; nothing is applied."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str = Field(description="the YAML")
+    file: str = Field(default="rules.yaml", max_length=200, pattern=r"^[\w./ -]+$", description="its name in messages")
+
+
+class RuleCheck(BaseModel):
+    """What `sigmascale check` says about the text. valid: it would be taken."""
+
+    valid: bool
+    pool: str | None
+    hash: str | None
+    faults: list[FaultOut]
+
+
+class Alerts(BaseModel):
+    """Alerts of every pool."""
+
+    alerts: list[Alert]
+
+
+class Target(BaseModel):
+    """How one scraped page does."""
+
+    url: str
+    labels: dict[str, str]
+    up: bool
+    last_at: float | None
+    error: str
+    rejected: int = Field(description="lines of the last page that are not samples")
+
+
+class Targets(BaseModel):
+    """Every scraped page."""
+
+    targets: list[Target]
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+    version: str
+
+
+class Readiness(BaseModel):
+    """Whether the service does its work. reasons: what keeps it from that, empty when ready."""
+
+    ready: bool
+    reasons: list[str]

@@ -1,0 +1,123 @@
+"""Runs the API on a thread of its own, so that no request can delay a tick."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from autoscaler.errors import InputError
+
+STOP_S = 5.0
+START_S = 10.0
+BACKLOG = 128
+
+
+class Server:
+    """uvicorn in a thread. `start` returns when requests are answered; `stop` lets those under way finish.
+
+    port 0 takes a free one; `port` says which after `start`. Raises InputError when the address cannot be had or the
+    TLS files do not fit.
+    """
+
+    def __init__(
+        self, app: FastAPI, host: str, port: int, tls_cert: Path | None = None, tls_key: Path | None = None
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.tls = tls_cert is not None
+        if tls_cert is not None:
+            _check_tls(tls_cert, tls_key)
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                # The service's own log says what matters; an access line per scrape of /metrics does not.
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                ws="none",
+                limit_concurrency=200,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=int(STOP_S),
+                ssl_certfile=tls_cert,
+                ssl_keyfile=tls_key,
+            )
+        )
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    def start(self) -> None:
+        """Bind, then serve on a thread."""
+        self._socket = _bind(self.host, self.port)
+        self.port = self._socket.getsockname()[1]
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="api", daemon=True)
+        self._thread.start()
+        started.wait(START_S)
+
+    def stop(self) -> None:
+        """Take no new connections, finish requests under way, release the port; returns within seconds."""
+        if self._thread is None or self._socket is None:
+            return
+        self._uvicorn.should_exit = True
+        self._thread.join(STOP_S + 2.0)
+        self._socket.close()
+        self._thread = None
+
+    def _run(self, started: threading.Event) -> None:
+        assert self._socket is not None
+        # The socket listens already: a client that connects before uvicorn is ready waits in the backlog.
+        started.set()
+        self._uvicorn.run(sockets=[self._socket])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise InputError(f"listen {host}:{port}: {error.strerror}; name an address of this machine") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except (OSError, OverflowError) as error:
+        with closing(listener):
+            raise InputError(_bind_advice(host, port, error)) from error
+    return listener
+
+
+def _bind_advice(host: str, port: int, error: OSError | OverflowError) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.EADDRINUSE:
+        rule = "is taken by another program (perhaps another sigmascale)"
+        return f"listen {host}:{port}: the port {rule}; stop it or choose another port with --listen HOST:PORT"
+    if code == errno.EACCES:
+        return f"listen {host}:{port}: ports below 1024 need privileges; choose a higher one with --listen HOST:PORT"
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return f"listen {host}:{port}: {why}; name an address of this machine with --listen HOST:PORT"
+
+
+def _check_tls(cert: Path, key: Path | None) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"tls_cert {cert}, tls_key {key}: cannot be used ({why}); both must be PEM files without a password, and "
+            "the key must belong to the certificate"
+        ) from error

@@ -1,0 +1,119 @@
+"""Asks a running service over its REST API, and turns every failure into a sentence with a next step."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from autoscaler.errors import InputError, SigmascaleError
+
+DEFAULT_URL = "http://127.0.0.1:9377"
+TOKEN_VARIABLE = "SIGMASCALE_TOKEN"  # noqa: S105 - the name of a variable
+LOCAL_TOKEN = Path("sigmascale-data/token")
+TIMEOUT_S = 10.0
+
+UrlOption = Annotated[str, typer.Option("--url", envvar="SIGMASCALE_URL", help="The service to ask.", show_envvar=True)]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        help=f"File with the token; default is ${TOKEN_VARIABLE}, then {LOCAL_TOKEN}. A token is never a flag, since "
+        "flags can be seen by other users.",
+    ),
+]
+CaOption = Annotated[Path | None, typer.Option("--ca", help="PEM file with the authority that signed the service.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of text for people.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A service's address and how to talk to it. The token stays out of every repr."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON of a GET. Raises InputError for what the service refuses, SigmascaleError when it cannot answer."""
+        return self.ask("GET", path, query)
+
+    def ask(self, method: str, path: str, query: dict[str, object] | None = None, body: object = None) -> Any:
+        """The JSON of any request; None for an empty answer."""
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        known = {k: v for k, v in (query or {}).items() if v is not None}
+        address = f"{self.url.rstrip('/')}/api/v1/{path}"
+        try:
+            verify = _verification(self.ca)
+            with httpx.Client(headers=headers, timeout=TIMEOUT_S, verify=verify, trust_env=False) as client:
+                response = client.request(method, address, params=known, json=body)  # type: ignore[arg-type]
+        except httpx.TimeoutException as error:
+            raise SigmascaleError(
+                f"{self.url}: no answer within {TIMEOUT_S:.0f} s; look at the service's log"
+            ) from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise InputError(f"--url {self.url}: {error}; write http://HOST:PORT") from error
+        except httpx.TransportError as error:
+            hint = "start it with `sigmascale run`, or name another one with --url"
+            raise SigmascaleError(f"{self.url}: no service answers ({error}); {hint}") from error
+        if response.is_success:
+            return response.json() if response.content else None
+        raise _refusal(self.url, response.status_code, response)
+
+
+def _verification(ca: Path | None) -> Any:
+    if ca is None:
+        return True
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(f"--ca {ca}: cannot be used ({error}); name a PEM file of the authority") from error
+
+
+def _refusal(url: str, status: int, response: Any) -> SigmascaleError:
+    try:
+        problem = response.json()
+        text = str(problem["detail"])
+        faults = [f"{e['where']}: {e['text']}" for e in problem.get("errors", ())]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        hint = "is this the address of a sigmascale service?"
+        return SigmascaleError(f"{url}: answered {status} without an explanation; {hint}")
+    if status >= 500:
+        return SigmascaleError(f"{url}: {text}")
+    return InputError("\n".join([text, *(f for f in faults if f not in text)]))
+
+
+def connect(url: str, token_file: Path | None, ca: Path | None = None) -> Client:
+    """A client with the token that the caller has: the file, the variable, or the one of a service started here."""
+    if token_file is not None:
+        try:
+            words = token_file.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"--token-file {token_file}: cannot be read ({error}); name the file of a token"
+            ) from error
+        if len(words) != 1 or not words[0].isascii():
+            raise InputError(f"--token-file {token_file}: must hold one word, the token; it holds {len(words)}")
+        return Client(url, words[0], ca)
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if token and (not token.isascii() or len(token.split()) != 1):
+        raise InputError(f"${TOKEN_VARIABLE} must be one ASCII word, the token; set it again")
+    if not token and any(f"://{host}" in url for host in ("127.0.0.1", "localhost", "[::1]")):
+        try:
+            token = LOCAL_TOKEN.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            token = ""
+    return Client(url, token or None, ca)
+
+
+def segment(text: str) -> str:
+    """A name as one segment of a path."""
+    return quote(text, safe="")

@@ -1,0 +1,72 @@
+"""`sigmascale explain`: why a pool has the size that it has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoscaler.cli.client import DEFAULT_URL, CaOption, JsonOption, TokenFileOption, UrlOption, connect, segment
+from autoscaler.errors import InputError
+
+
+def explain(
+    pool: Annotated[str, typer.Argument(help="The pool, as its rule file names it.")],
+    number: Annotated[int | None, typer.Option("--decision", help="A decision's number; default is the last.")] = None,
+    journal: Annotated[
+        Path | None, typer.Option("--journal", help="Read this journal file instead of asking a service.")
+    ] = None,
+    url: UrlOption = DEFAULT_URL,
+    token_file: TokenFileOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say in plain words what was decided, who asked for what, which limits applied, and on which data.
+
+    Examples:
+
+      sigmascale explain chat
+
+      sigmascale explain chat --decision 4711 --journal sigmascale-data/journal.db
+    """
+    if journal is not None:
+        _from_journal(journal, pool, number, as_json)
+        return
+    found = connect(url, token_file, ca).get(f"pools/{segment(pool)}/explain", decision=number)
+    typer.echo(json.dumps(found) if as_json else found["text"])
+
+
+def _from_journal(path: Path, pool: str, number: int | None, as_json: bool) -> None:
+    from pydantic import TypeAdapter
+
+    from autoscaler import explain as words
+    from autoscaler.journal import Journal
+    from autoscaler.types import Decision, Plan
+
+    if not path.is_file():
+        raise InputError(f"--journal {path}: there is no such file; it is journal.db in the service's data folder")
+    journal = Journal(f"sqlite:///{path}")
+    try:
+        if number is None:
+            last = journal.decisions(pool, limit=1)
+            decision = last[0] if last else None
+        else:
+            decision = journal.decision(pool, number)
+        if decision is None:
+            known = ", ".join(sorted(journal.load())) or "none"
+            what = "no decision" if number is None else f"no decision {number}"
+            hint = f"it knows the pools {known}; most ticks repeat the one before and have no row of their own"
+            raise InputError(f"--journal {path}: has {what} of pool {pool!r}; {hint}")
+        plan = journal.plan(pool, decision.number)
+    finally:
+        journal.close()
+    text = words.explain(decision, plan)
+    if as_json:
+        shown = {"pool": pool, "number": decision.number, "text": text}
+        shown |= {"decision": TypeAdapter(Decision).dump_python(decision, mode="json")}
+        shown |= {"plan": TypeAdapter(Plan | None).dump_python(plan, mode="json")}
+        typer.echo(json.dumps(shown))
+    else:
+        typer.echo(text)

@@ -1,0 +1,83 @@
+"""`sigmascale`: the entry point. A person's mistake is a message and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from autoscaler import __version__
+from autoscaler.cli.check import check
+from autoscaler.cli.demo import demo
+from autoscaler.cli.explain import explain
+from autoscaler.cli.override import override
+from autoscaler.cli.run import run
+from autoscaler.cli.simulate import simulate
+from autoscaler.cli.test import run_rule_tests
+from autoscaler.errors import InputError, SigmascaleError
+
+HELP = """
+Scale GPU inference fleets: measured, ahead of the peak, and explained.
+
+First steps:
+
+  sigmascale demo                          watch the whole loop on this machine, no cloud needed
+
+  sigmascale check rules/                  is what I wrote right?
+
+  sigmascale run --rules rules/ --shadow   decide on real metrics, touch nothing
+
+  sigmascale explain chat-70b              why is it this size?
+
+Exit codes: 0 done, 1 it failed, 2 what was asked is wrong.
+"""
+
+app = typer.Typer(
+    name="sigmascale",
+    help=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sigmascale {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Options that come before a command."""
+
+
+root.__doc__ = HELP
+app.command("run")(run)
+app.command("check")(check)
+app.command("test")(run_rule_tests)
+app.command("explain")(explain)
+app.add_typer(override, name="override")
+app.command("simulate")(simulate)
+app.command("demo")(demo)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    except SigmascaleError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

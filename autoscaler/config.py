@@ -1,0 +1,208 @@
+"""The service's own configuration as a value, and the rules it must keep. `configfile.py` reads it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from autoscaler.errors import Fault, InputError
+from autoscaler.tokens import Token
+
+DAY_S = 86400.0
+LOOPBACK_NAMES = ("localhost", "ip6-localhost")
+MAX_REPLICAS_LIMIT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a setting was written: a file with line and column, or (line 0) the name of a variable or flag."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One page to scrape at an interval. `labels` are added to each of its series and hold the label `pool`."""
+
+    url: str
+    labels: tuple[tuple[str, str], ...] = ()
+    interval_s: float = 5.0
+    timeout_s: float = 3.0
+
+    @property
+    def pool(self) -> str:
+        """The pool that the series belong to; empty when the label is missing, which `Config.check` refuses."""
+        return dict(self.labels).get("pool", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """The settings of one provider by its entry-point name. They may hold credentials and stay out of every repr."""
+
+    name: str
+    settings: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A receiver of alerts. The path and query of its URL are often a secret; only `host` may be shown."""
+
+    url: str = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        """`scheme://host:port`, without user, path and query: what a log may say."""
+        if not is_url(self.url):
+            return "(not a URL)"
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the service is told besides its rules.
+
+    rules: files and folders of rule files. host, port: where the API listens; port 0 takes any free one. tokens: empty
+    means that only this machine may ask. raw_window_s: raw series kept in memory. history_s: pool signals read back
+    after a restart. retention_days: pool signals kept on disk. max_replicas: upper bound of pools that name none.
+    region: for offers that name none. shadow: observe and decide, but withhold every action. places: where each
+    setting was written, for messages.
+    """
+
+    data_dir: Path = Path("sigmascale-data")
+    rules: tuple[Path, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 9377
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tokens_file: Path | None = None
+    tokens: tuple[Token, ...] = field(default=(), repr=False)
+    webhooks: tuple[Webhook, ...] = ()
+    targets: tuple[Target, ...] = ()
+    providers: tuple[ProviderConfig, ...] = ()
+    max_replicas: int | None = None
+    region: str = ""
+    raw_window_s: float = 1200.0
+    history_s: float = 7 * DAY_S
+    retention_days: int = 28
+    shadow: bool = False
+    log_format: Literal["console", "json"] = "console"
+    places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only programs on this machine can connect."""
+        return is_loopback(self.host)
+
+    def check(self) -> None:
+        """Raise InputError with every setting that breaks a rule, each with the next step."""
+        faults = [*_listening(self), *_paths(self), *_numbers(self), *_targets(self), *_webhooks(self)]
+        if faults:
+            raise InputError(*(self._fault(where, text) for where, text in faults))
+
+    def _fault(self, where: str, text: str) -> Fault:
+        nearest = where
+        while nearest not in self.places and re.search(r"[.\[]", nearest):
+            nearest = re.sub(r"[.\[][^.\[]*$", "", nearest)
+        place = self.places.get(nearest, Place("configuration"))
+        return Fault(place.file, place.line, place.column, where, text)
+
+
+Finding = tuple[str, str]
+"""The path of a setting, and what is wrong with it."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address stays on this machine; other names are taken for reachable ones."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in LOOPBACK_NAMES
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an http or https URL with a host and, if it has one, a port that exists."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _listening(config: Config) -> Iterator[Finding]:
+    if not 0 <= config.port <= 65535:
+        yield "listen", f"port {config.port} is not between 0 and 65535; 9377 is the usual one"
+    if not config.loopback and not config.tokens:
+        rule = "can be reached from other machines, which needs tokens; set tokens_file, or listen on 127.0.0.1"
+        yield "listen", f"{config.host}:{config.port} {rule}"
+    if (config.tls_cert is None) != (config.tls_key is None):
+        given, other = ("tls_cert", "tls_key") if config.tls_cert else ("tls_key", "tls_cert")
+        yield given, f"is set without {other}; TLS needs both, plain HTTP neither"
+    for name, path in (("tls_cert", config.tls_cert), ("tls_key", config.tls_key)):
+        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+            yield name, f"{path} is not a readable file; name a PEM file that this user may read"
+
+
+def _paths(config: Config) -> Iterator[Finding]:
+    for path in config.rules:
+        if not os.path.exists(path):
+            yield "rules", f"{path} does not exist; name a rule file or a folder of rule files"
+    if os.path.isfile(config.data_dir):
+        yield "data_dir", f"{config.data_dir} is a file; name a folder, it is made when it does not exist"
+    else:
+        whole = config.data_dir.absolute()
+        # `os.path.exists` calls a folder absent that may not be looked into, where `Path.exists` would raise.
+        nearest = next(p for p in (whole, *whole.parents) if os.path.exists(p))
+        if not os.access(nearest, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            rule = "cannot be written by this user; change its owner or name another folder"
+            yield "data_dir", f"{config.data_dir}: {nearest} {rule}"
+
+
+def _numbers(config: Config) -> Iterator[Finding]:
+    if config.max_replicas is not None and not 1 <= config.max_replicas <= MAX_REPLICAS_LIMIT:
+        yield (
+            "max_replicas",
+            f"{config.max_replicas} is not between 1 and {MAX_REPLICAS_LIMIT}; write another",
+        )
+    if not 60 <= config.raw_window_s <= DAY_S:
+        yield "raw_window", f"{config.raw_window_s:g} s is not between 1m and 1d; 20m is the default"
+    if not 1 <= config.retention_days <= 3660:
+        yield "retention", f"{config.retention_days} days are not between 1d and 3660d; 28d is the default"
+    elif config.history_s > config.retention_days * DAY_S:
+        rule = f"is longer than the {config.retention_days} days that are kept; shorten it or raise retention"
+        yield "history", f"{config.history_s / DAY_S:g} days {rule}"
+    if config.region and not re.fullmatch(r"[A-Za-z0-9-]{2,64}", config.region):
+        yield "region", f"{config.region!r} is not the name of a region; write one such as us-east-1 or eastus"
+
+
+def _targets(config: Config) -> Iterator[Finding]:
+    seen: dict[tuple[str, object], int] = {}
+    for number, target in enumerate(config.targets):
+        where = f"targets[{number}]"
+        if not is_url(target.url):
+            yield f"{where}.url", f"{target.url!r} is not a page; write http://HOST:PORT/metrics"
+        if not target.pool:
+            yield f"{where}.labels", "names no pool; add `pool: NAME`, so that its series have an owner"
+        if target.interval_s < 1 or target.interval_s > 3600:
+            yield f"{where}.interval", f"{target.interval_s:g} s is not between 1s and 1h; 5s is the default"
+        elif not 0 < target.timeout_s <= target.interval_s:
+            rule = f"must be above 0 and at most the interval of {target.interval_s:g} s; shorten it"
+            yield f"{where}.timeout", f"{target.timeout_s:g} s {rule}"
+        first = seen.setdefault((target.url, target.labels), number)
+        if first != number:
+            yield where, f"is the same as targets[{first}]; delete one of them, it would count twice"
+
+
+def _webhooks(config: Config) -> Iterator[Finding]:
+    for number, webhook in enumerate(config.webhooks):
+        if not is_url(webhook.url):
+            # The text is not repeated: a URL pasted with a typo still holds its secret.
+            yield f"webhooks[{number}]", "is not a URL; write http://HOST/PATH or https://HOST/PATH"

@@ -1,0 +1,248 @@
+"""The page of the service's own metrics: the table of `ownmetrics.py`, filled.
+
+Nothing is counted here: a page is rendered from the board and from what the parts of the service count anyway.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, get_args
+
+import psutil
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from autoscaler.board import Board, PoolView
+from autoscaler.ownmetrics import METRICS
+from autoscaler.types import Labels, Override, Quality
+
+
+class LoopStats(Protocol):
+    """What the loop counts."""
+
+    ticks: int
+    failures: int
+    journal_failures: int
+    last_pass_s: float
+    slowest_pass_s: float
+    late_s: float
+    journal_s: float
+
+
+class ProviderCalls(Protocol):
+    """What is counted about one provider."""
+
+    observed: int
+    observe_failures: int
+    applied: int
+    apply_failures: int
+    observe_s: float
+
+
+class StoreStats(Protocol):
+    """What the store counts."""
+
+    @property
+    def series(self) -> int: ...
+    @property
+    def stored(self) -> int: ...
+    @property
+    def unusable(self) -> int: ...
+    @property
+    def late(self) -> int: ...
+    @property
+    def over_limit(self) -> int: ...
+    @property
+    def malformed(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+
+
+class ReceiverStatus(Protocol):
+    """What is counted about one receiver of notifications."""
+
+    @property
+    def receiver(self) -> str: ...
+    @property
+    def queued(self) -> int: ...
+    @property
+    def delivered(self) -> int: ...
+    @property
+    def failed_attempts(self) -> int: ...
+    @property
+    def refused(self) -> int: ...
+    @property
+    def expired(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+
+
+class TargetStatus(Protocol):
+    """How one scraped page does."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def up(self) -> bool: ...
+    @property
+    def last_at(self) -> float | None: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def rejected(self) -> int: ...
+    @property
+    def duration_s(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the parts of the service count; None or empty = that part does not run."""
+
+    loop: LoopStats | None = None
+    providers: Mapping[str, ProviderCalls] = field(default_factory=dict)
+    store: StoreStats | None = None
+    receivers: Sequence[ReceiverStatus] = ()
+    targets: Sequence[TargetStatus] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Everything else that a page says."""
+
+    now: float
+    version: str
+    overrides: Sequence[Override] = ()
+    rule_problems: int = 0
+
+
+def render(board: Board, counts: Counts, moment: Moment) -> bytes:
+    """The page in Prometheus's text format 0.0.4, every metric of the table with help and type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Page(board, counts, moment))
+    return generate_latest(registry)
+
+
+Point = tuple[str, tuple[str, ...], float]
+"""Name without prefix, label values in the order of the table, value."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Page(Collector):
+    """One page's families, in the order of the table."""
+
+    board: Board
+    counts: Counts
+    moment: Moment
+
+    def collect(self) -> Iterable[Family]:
+        points: dict[str, dict[tuple[str, ...], float]] = {metric.name: {} for metric in METRICS}
+        for part in (self._pools(), _loop(self.counts), _samples(self.counts), _process(self.moment)):
+            for name, labels, value in part:
+                # Parts of the same name, such as two receivers on one host, are one series: their sum.
+                points[name][labels] = points[name].get(labels, 0.0) + value
+        for metric in METRICS:
+            shape = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = shape(metric.full_name, metric.help, labels=metric.labels)
+            for labels, value in sorted(points[metric.name].items()):
+                family.add_metric(labels, value)
+            yield family
+
+    def _pools(self) -> Iterator[Point]:
+        for pool, view in self.board.pools().items():
+            for name, value in _pool_numbers(view, self.moment.now):
+                yield name, (pool,), value
+            yield from _signal_numbers(pool, view)
+            for (severity, state), count in Counter((a.severity, a.state) for a in view.alerts).items():
+                yield "alerts", (pool, severity, state), count
+        for (pool, kind), count in Counter((o.pool, o.kind) for o in self.moment.overrides).items():
+            yield "overrides", (pool, kind), count
+
+
+def _pool_numbers(view: PoolView, now: float) -> Iterator[tuple[str, float]]:
+    yield "pool_min_replicas", view.rules.bounds.min
+    yield "pool_max_replicas", view.rules.bounds.max
+    yield "pool_tick_timestamp_seconds", view.at
+    yield "pool_error", float(bool(view.error))
+    if view.decision is not None:
+        yield "decisions_total", view.decision.number
+        yield "pool_wanted_replicas", view.decision.want
+        held_until = view.decision.next_change_at
+        yield "pool_held", float(held_until is not None and held_until > now)
+    if view.fleet is not None:
+        for state in ("ready", "pending", "draining", "warm", "failed"):
+            yield f"pool_{state}_replicas", sum(i.replicas for i in view.fleet.instances if i.state == state)
+        yield "pool_cost_usd_per_hour", view.fleet.usd_per_hour
+        yield "pool_fleet_age_seconds", max(0.0, now - view.fleet.observed_at)
+
+
+def _signal_numbers(pool: str, view: PoolView) -> Iterator[Point]:
+    if view.decision is None:
+        return
+    for signal, reading in view.decision.readings.items():
+        if reading.value is not None:
+            yield "signal_value", (pool, signal), reading.value
+        if reading.quality != "missing":
+            yield "signal_age_seconds", (pool, signal), max(0.0, view.decision.at - reading.at)
+        for quality in get_args(Quality):
+            yield "signal_quality", (pool, signal, quality), float(quality == reading.quality)
+
+
+def _loop(counts: Counts) -> Iterator[Point]:
+    loop = counts.loop
+    if loop is not None:
+        yield "ticks_total", (), loop.ticks
+        yield "tick_failures_total", (), loop.failures
+        yield "tick_duration_seconds", (), loop.last_pass_s
+        yield "tick_duration_max_seconds", (), loop.slowest_pass_s
+        yield "tick_late_seconds", (), loop.late_s
+        yield "journal_commit_seconds", (), loop.journal_s
+        yield "journal_failures_total", (), loop.journal_failures
+    for name, calls in counts.providers.items():
+        yield "provider_calls_total", (name, "observe"), calls.observed
+        yield "provider_calls_total", (name, "apply"), calls.applied
+        yield "provider_failures_total", (name, "observe"), calls.observe_failures
+        yield "provider_failures_total", (name, "apply"), calls.apply_failures
+        yield "provider_report_seconds", (name,), calls.observe_s
+
+
+def _samples(counts: Counts) -> Iterator[Point]:
+    up = sum(target.up for target in counts.targets)
+    yield "scrape_targets", ("up",), up
+    yield "scrape_targets", ("down",), len(counts.targets) - up
+    yield "scrape_duration_max_seconds", (), max((t.duration_s for t in counts.targets), default=0.0)
+    yield "lines_rejected", (), sum(target.rejected for target in counts.targets)
+    store = counts.store
+    if store is not None:
+        yield "samples_total", (), store.stored
+        for reason in ("unusable", "late", "over_limit", "malformed"):
+            yield "samples_refused_total", (reason,), getattr(store, reason)
+        yield "store_series", (), store.series
+        yield "store_memory_bytes", (), store.memory_bytes
+        yield "store_unwritten_points", (), store.waiting
+        yield "store_lost_points_total", (), store.lost
+    for r in counts.receivers:
+        yield "notifications_queued", (r.receiver,), r.queued
+        for outcome in ("delivered", "failed_attempts", "refused", "expired", "dropped"):
+            yield "notifications_total", (r.receiver, outcome), getattr(r, outcome)
+
+
+def _process(moment: Moment) -> Iterator[Point]:
+    yield "rule_problems", (), moment.rule_problems
+    yield "build_info", (moment.version,), 1
+    process = psutil.Process()
+    with process.oneshot():
+        times = process.cpu_times()
+        yield "process_cpu_seconds_total", (), times.user + times.system
+        yield "process_resident_memory_bytes", (), process.memory_info().rss
+        yield "process_threads", (), process.num_threads()
+        yield "process_open_fds", (), process.num_fds()

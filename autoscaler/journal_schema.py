@@ -1,0 +1,98 @@
+"""The journal's tables and how an older journal becomes a newer one.
+
+Bodies are JSON of the values in `types.py`, so that a new field with a default needs no migration.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from autoscaler.errors import StorageError
+
+metadata = sa.MetaData()
+
+meta = sa.Table("meta", metadata, sa.Column("version", sa.Integer, nullable=False))
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("pool", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("want", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+)
+
+intents = sa.Table(
+    "intents",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("decision", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False, default=True),
+)
+sa.Index("open_intents", intents.c.seq, sqlite_where=intents.c.open, postgresql_where=intents.c.open)
+
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("pool", sa.Text, nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+overrides = sa.Table(
+    "overrides",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("ended_by", sa.Text),
+    sa.Column("why", sa.Text),
+)
+
+memories = sa.Table(
+    "memories",
+    metadata,
+    sa.Column("pool", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+"""Statements that lead from version N to N + 1, by N."""
+
+SCHEMA_VERSION = 1 + len(MIGRATIONS)
+
+
+def migrate(db: sa.Connection) -> None:
+    """Creates the tables in an empty database and brings an older journal to this version, in one transaction.
+
+    Raises StorageError for a journal that a newer release has written: going back would lose what it added.
+    """
+    fresh = not sa.inspect(db).has_table("meta")
+    if fresh:
+        metadata.create_all(db)
+        db.execute(meta.insert(), {"version": SCHEMA_VERSION})
+        return
+    version = db.execute(sa.select(meta.c.version)).scalar_one()
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            f"the journal has schema version {version}, this release writes {SCHEMA_VERSION}: "
+            "upgrade sigmascale or start with another data folder"
+        )
+    for step in range(version, SCHEMA_VERSION):
+        for statement in MIGRATIONS[step]:
+            db.execute(sa.text(statement))
+    if version < SCHEMA_VERSION:
+        db.execute(meta.update().values(version=SCHEMA_VERSION))

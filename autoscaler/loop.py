@@ -1,0 +1,292 @@
+"""The loop: collect, read, decide, plan, record, apply, for every pool that is due.
+
+Live control, shadow, replay and simulation run this same code; they differ in what is plugged in. A tick's only I/O
+is one journal transaction. What breaks inside one pool stays inside it.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from autoscaler import alerts, intents
+from autoscaler.board import Board, PoolView
+from autoscaler.clock import monotonic
+from autoscaler.dispatch import Dispatch
+from autoscaler.engine import decide, learn, remember
+from autoscaler.errors import StorageError
+from autoscaler.journal import Entry, Journal
+from autoscaler.planner import admit, plan
+from autoscaler.ports import Clock, Collector
+from autoscaler.reports import Reports
+from autoscaler.ruleset import RuleSet
+from autoscaler.store import Store
+from autoscaler.types import Action, Alert, Decision, Fleet, Frame, Instance, Memory, Outcome, Plan, World
+
+log = structlog.get_logger()
+
+EARLY_SHARE = 0.2
+"""New data may start a tick early, but not sooner than this share of the pool's tick after the last one."""
+
+
+@dataclass(slots=True)
+class Stats:
+    """How the loop itself is doing, for the exposition and the watchdog."""
+
+    ticks: int = 0
+    failures: int = 0
+    journal_failures: int = 0
+    last_pass_at: float = 0.0
+    last_pass_s: float = 0.0
+    slowest_pass_s: float = 0.0
+    late_s: float = 0.0
+    journal_s: float = 0.0
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Considered:
+    """One pool on its way through a pass."""
+
+    rules: RuleSet
+    fleet: Fleet | None
+    decision: Decision
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    memory: Memory
+
+
+@dataclass(slots=True)
+class Loop:
+    """Everything that a running service, a shadow, a replay or a simulation plugs together.
+
+    `rules` gives the rule sets in force, by pool; `hands` the provider dispatches, by provider name; `notify` is told
+    about alerts whose receivers must hear of them and returns at once.
+    """
+
+    clock: Clock
+    rules: Callable[[], Mapping[str, RuleSet]]
+    collectors: Sequence[Collector]
+    store: Store
+    journal: Journal
+    hands: Mapping[str, Dispatch]
+    board: Board = field(default_factory=Board)
+    notify: Callable[[Sequence[Alert]], None] = lambda _: None
+    max_launches: int = 50
+    stats: Stats = field(default_factory=Stats)
+    _memory: dict[str, Memory] = field(default_factory=dict)
+    _due_at: dict[str, float] = field(default_factory=dict)
+    _ticked_at: dict[str, float] = field(default_factory=dict)
+    _outcomes: dict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
+    _retry_at: dict[str, float] = field(default_factory=dict)
+    _reports: Reports = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reports = Reports(self.hands)
+
+    def start(self) -> None:
+        """Loads what the journal remembers and applies every open intent again, before anything is planned."""
+        self._memory = self.journal.load()
+        rules = self.rules()
+        for pool, memory in self._memory.items():
+            # A restart goes on with the rhythm of before: it neither repeats a tick nor skips one.
+            if memory.last_at is not None and pool in rules:
+                self._ticked_at[pool] = min(memory.last_at, self.clock.now())
+                self._due_at[pool] = _next_due(pool, rules[pool].tick_s, self._ticked_at[pool])
+        self._submit(self.journal.open_intents())
+
+    def run(self, until: float | None = None, stop: threading.Event | None = None) -> None:
+        """Ticks until the time or the event; a set `board.wake` starts a pass early."""
+        self.start()
+        woken = False
+        while (stop is None or not stop.is_set()) and (until is None or self.clock.now() < until):
+            now = self.clock.now()
+            touched = self._collect(now)
+            due = self._due(now, touched if woken else set())
+            if due:
+                self.tick(now, due)
+            ahead = min(self._due_at.values(), default=now + 1.0)
+            woken = self.clock.wait(ahead if until is None else min(ahead, until), self.board.wake)
+
+    def tick(self, now: float, pools: Iterable[str]) -> None:
+        """One pass over some pools. A journal that cannot be written means that nothing is done, and said."""
+        began = monotonic()
+        rules = self.rules()
+        open_by_pool: dict[str, list[Action]] = defaultdict(list)
+        for action in self.journal.open_intents():
+            open_by_pool[action.pool].append(action)
+        considered: list[Considered] = []
+        for pool in sorted(pools, key=lambda p: (-rules[p].priority, p)):
+            self._ticked_at[pool] = now
+            self._due_at[pool] = _next_due(pool, rules[pool].tick_s, now)
+            try:
+                considered.append(self._consider(rules[pool], now, open_by_pool[pool]))
+            except Exception as error:  # noqa: BLE001 - the border of one pool; `_broke` logs the traceback
+                self._broke(rules[pool], now, error)
+        self._commit(considered, now, open_by_pool)
+        self.stats.ticks += len(considered)
+        self.stats.last_pass_at = now
+        self.stats.last_pass_s = monotonic() - began
+        self.stats.slowest_pass_s = max(self.stats.slowest_pass_s, self.stats.last_pass_s)
+
+    def _broke(self, rules: RuleSet, now: float, error: Exception) -> None:
+        self.stats.failures += 1
+        text = f"the tick broke, the pool stays as it is: {type(error).__name__}: {error}"
+        before = self.board.pools().get(rules.pool) or PoolView(rules, now)
+        if before.error != text:  # once, not at every tick
+            log.exception("tick broke, the pool stays as it is", pool=rules.pool)
+        self.board.publish(replace(before, rules=rules, at=now, error=text))
+
+    # --- collect ------------------------------------------------------------------------------------------------
+
+    def _collect(self, now: float) -> set[str]:
+        """Drains the collectors and the providers' answers; returns the pools that something new concerns."""
+        touched: set[str] = set()
+        for collector in self.collectors:
+            try:
+                for batch in collector.collect(now):
+                    self.store.add(batch)
+                    touched.update(value for name, value in batch.labels if name == "pool")
+            except Exception:
+                self.stats.failures += 1
+                log.exception("collector broke", collector=type(collector).__name__)
+        for hand in self.hands.values():
+            for outcome in hand.outcomes():
+                self._outcomes[outcome.pool].append(_heard(outcome))
+                touched.add(outcome.pool)
+        return touched | self._reports.changed()
+
+    def _due(self, now: float, touched: set[str]) -> list[str]:
+        rules = self.rules()
+        for gone in self._due_at.keys() - rules.keys():
+            del self._due_at[gone]
+            self.board.remove(gone)
+        due = []
+        for pool, r in rules.items():
+            at = self._due_at.setdefault(pool, now)
+            early = pool in touched and now - self._ticked_at.get(pool, 0.0) >= EARLY_SHARE * r.tick_s
+            if at <= now:
+                self.stats.late_s = max(0.0, now - at)
+            if at <= now or early:
+                due.append(pool)
+        return due
+
+    # --- read, decide, plan -------------------------------------------------------------------------------------
+
+    def _consider(self, rules: RuleSet, now: float, open_intents: Sequence[Action]) -> Considered:
+        memory = self._memory.get(rules.pool, Memory())
+        reported = self._reports.of(rules)
+        heard = tuple(self._outcomes.get(rules.pool, ()))
+        ended = {o.action for o in heard if o.final}
+        live = [a for a in open_intents if a.id not in ended]
+        settled = intents.settle(live, reported, now) if reported is not None else ()
+        ended |= {o.action for o in settled}
+        live = [a for a in live if a.id not in ended]
+        fleet = None
+        if reported is not None:
+            fleet = _with_flight(intents.unite(reported, live), self.store.in_flight(rules.pool, now))
+        outcomes = (*heard, *settled)
+        by_id = {a.id: a for a in open_intents}
+        finished = [(by_id[o.action], o) for o in outcomes if o.final and o.action in by_id]
+        memory = learn(rules, memory, finished, fleet.size if fleet is not None else 0, now)
+        world = World(
+            now=now,
+            signals=self.store.read(rules, now),
+            fleet=fleet,
+            series=self._series(rules, now),
+            overrides=tuple(o for o in self.journal.overrides(now) if o.pool == rules.pool),
+        )
+        decision = decide(rules, world, memory)
+        planned = plan(rules, decision, world, memory)
+        memory = replace(memory, alerts=alerts.follow(rules, decision.verdicts, world.series, memory.alerts, now))
+        return Considered(rules, fleet, decision, planned, outcomes, memory)
+
+    def _series(self, rules: RuleSet, now: float) -> dict[str, Frame]:
+        raw = self.store.raw
+        return {a.name: raw(rules.pool, a.metric, a.where, now, a.lookback_s) for a in rules.alerts}
+
+    # --- record, apply ------------------------------------------------------------------------------------------
+
+    def _commit(self, considered: Sequence[Considered], now: float, open_by_pool: Mapping[str, list[Action]]) -> None:
+        plans = admit([c.plan for c in considered], self.max_launches)
+        entries = []
+        tell: list[Alert] = []
+        for c, admitted in zip(considered, plans, strict=True):
+            before = self._memory.get(c.rules.pool, Memory())
+            tell += alerts.due(before.alerts, c.memory.alerts)
+            entries.append(Entry(c.decision, admitted, c.outcomes, remember(c.rules, c.memory, c.decision, admitted)))
+        began = monotonic()
+        try:
+            self.journal.record(entries)
+        except StorageError as error:
+            self.stats.journal_failures += 1
+            self.stats.problem = str(error)
+            log.error("journal refused, nothing is done", problem=str(error))
+            for c in considered:
+                self.board.publish(PoolView(c.rules, now, c.decision, None, c.fleet, (), str(error)))
+            return
+        self.stats.problem = ""
+        self.stats.journal_s = monotonic() - began
+        for c, entry in zip(considered, entries, strict=True):
+            pool = c.rules.pool
+            self._memory[pool] = entry.memory
+            # Only what this entry carried is forgotten: an outcome may have arrived since.
+            self._outcomes[pool] = [o for o in self._outcomes[pool] if o not in c.outcomes]
+            # Published before it is applied: routers stop sending to an instance before its drain begins.
+            fleet = intents.unite(c.fleet, entry.plan.actions) if c.fleet is not None else None
+            firing = tuple(entry.memory.alerts.values())
+            self.board.publish(PoolView(c.rules, now, c.decision, entry.plan, fleet, firing))
+            self._submit([*self._again(open_by_pool[pool], c, now), *entry.plan.actions])
+        if tell:
+            self.notify(tell)
+
+    def _again(self, open_intents: Sequence[Action], c: Considered, now: float) -> list[Action]:
+        """Open intents whose answer was lost, once their wait is over; the id makes the repetition harmless."""
+        for o in c.outcomes:
+            if o.status == "unknown":
+                self._retry_at[o.action] = now + (o.retry_after_s or c.rules.tick_s)
+            else:
+                self._retry_at.pop(o.action, None)
+        closed = {o.action for o in c.outcomes if o.final}
+        again = [a for a in open_intents if a.id not in closed and self._retry_at.get(a.id, now + 1.0) <= now]
+        for action in again:
+            del self._retry_at[action.id]
+        return again
+
+    def _submit(self, actions: Iterable[Action]) -> None:
+        by_provider: dict[str, list[Action]] = defaultdict(list)
+        for action in actions:
+            name = action.offer.provider if action.kind == "launch" else action.provider
+            by_provider[name].append(action)
+        for name, some in by_provider.items():
+            hand = self.hands.get(name)
+            if hand is None:
+                log.error("no such provider is configured, its intents wait", provider=name, actions=len(some))
+                continue
+            hand.submit(some)
+
+
+def _heard(outcome: Outcome) -> Outcome:
+    """A provider's `done` is its word; an action counts as done when a report shows it."""
+    return replace(outcome, status="accepted") if outcome.status == "done" else outcome
+
+
+def _with_flight(fleet: Fleet, flights: Mapping[str, tuple[int, float]]) -> Fleet:
+    """The fleet with the requests in flight that the instances' own metrics tell."""
+
+    def seen(i: Instance) -> Instance:
+        flight = flights.get(i.address) if i.address is not None else None
+        return i if flight is None else replace(i, in_flight=flight[0], in_flight_at=flight[1])
+
+    return replace(fleet, instances=tuple(map(seen, fleet.instances)))
+
+
+def _next_due(pool: str, tick_s: float, now: float) -> float:
+    """The pool's next tick: multiples of its period from a phase of its own, so that pools do not all tick at once."""
+    phase = zlib.crc32(pool.encode()) % 1000 / 1000 * tick_s
+    return (now - phase) // tick_s * tick_s + tick_s + phase

@@ -1,0 +1,103 @@
+"""The table of every metric that the service exports about itself; `exposition.py` fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+PREFIX = "sigmascale_"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One exported metric; `name` is without the prefix."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The name on the page."""
+        return PREFIX + self.name
+
+
+POOL = ("pool",)
+SIGNAL = ("pool", "signal")
+CALL = ("provider", "call")
+
+SECTIONS: Mapping[str, tuple[Metric, ...]] = {
+    "Pools": (
+        Metric("decisions_total", "counter", "Decisions taken since the journal began, repeated ones included.", POOL),
+        Metric("pool_wanted_replicas", "gauge", "Replicas that the last decision asks for.", POOL),
+        Metric("pool_ready_replicas", "gauge", "Replicas that serve and take new requests.", POOL),
+        Metric("pool_pending_replicas", "gauge", "Replicas ordered that do not serve yet.", POOL),
+        Metric("pool_draining_replicas", "gauge", "Replicas that left routing and finish what they hold.", POOL),
+        Metric("pool_warm_replicas", "gauge", "Replicas kept ready to start, not serving.", POOL),
+        Metric("pool_failed_replicas", "gauge", "Replicas on instances that their provider reports as failed.", POOL),
+        Metric("pool_min_replicas", "gauge", "Lower bound of the rule file.", POOL),
+        Metric("pool_max_replicas", "gauge", "Upper bound of the rule file.", POOL),
+        Metric("pool_cost_usd_per_hour", "gauge", "Price of everything in the pool that is paid for.", POOL),
+        Metric("pool_tick_timestamp_seconds", "gauge", "When the pool's last tick ran, Unix time.", POOL),
+        Metric("pool_fleet_age_seconds", "gauge", "Age of what the provider last reported.", POOL),
+        Metric("pool_error", "gauge", "1 while the pool's tick cannot decide, else 0.", POOL),
+        Metric("pool_held", "gauge", "1 while a limit holds the size back until a known time, else 0.", POOL),
+        Metric("signal_value", "gauge", "Value of a signal at the last decision; absent when unknown.", SIGNAL),
+        Metric("signal_age_seconds", "gauge", "Age of a signal's newest value at the last decision.", SIGNAL),
+        Metric("signal_quality", "gauge", "1 for the quality that a signal has, else 0.", (*SIGNAL, "quality")),
+        Metric("alerts", "gauge", "Alerts of a pool by state.", ("pool", "severity", "state")),
+        Metric("overrides", "gauge", "Overrides in force.", ("pool", "kind")),
+    ),
+    "The loop": (
+        Metric("ticks_total", "counter", "Pools judged since the start."),
+        Metric("tick_failures_total", "counter", "Ticks and collectors that broke; the fleet stayed as it was."),
+        Metric("tick_duration_seconds", "gauge", "Time of the last pass over the pools that were due."),
+        Metric("tick_duration_max_seconds", "gauge", "Time of the slowest pass since the start."),
+        Metric("tick_late_seconds", "gauge", "How long after its planned time the last tick began."),
+        Metric("journal_commit_seconds", "gauge", "Time of the last journal transaction."),
+        Metric("journal_failures_total", "counter", "Journal transactions that the disk or database refused."),
+        Metric("rule_problems", "gauge", "Faults that keep rule files from being taken."),
+    ),
+    "Providers": (
+        Metric("provider_calls_total", "counter", "Calls to a provider: observe or apply.", CALL),
+        Metric("provider_failures_total", "counter", "Calls to a provider that failed or stayed unanswered.", CALL),
+        Metric("provider_report_seconds", "gauge", "Time of the provider's last report.", ("provider",)),
+    ),
+    "Samples": (
+        Metric("scrape_targets", "gauge", "Pages that are scraped, by whether the last scrape worked.", ("state",)),
+        Metric("scrape_duration_max_seconds", "gauge", "Time of the slowest among the last scrapes."),
+        Metric("lines_rejected", "gauge", "Lines of the last pages that are not samples."),
+        Metric("samples_total", "counter", "Samples taken into the store."),
+        Metric("samples_refused_total", "counter", "Samples that the store refused.", ("reason",)),
+        Metric("store_series", "gauge", "Raw series in memory."),
+        Metric("store_memory_bytes", "gauge", "Memory of raw series and of the pools' signals."),
+        Metric("store_unwritten_points", "gauge", "Points of pool signals that wait for the disk."),
+        Metric("store_lost_points_total", "counter", "Points of pool signals that never reached the disk."),
+    ),
+    "Notifications": (
+        Metric("notifications_total", "counter", "Messages by what became of them.", ("receiver", "outcome")),
+        Metric("notifications_queued", "gauge", "Messages that wait for their receiver.", ("receiver",)),
+    ),
+    "The service's own use": (
+        Metric("build_info", "gauge", "1, with the version that runs.", ("version",)),
+        Metric("process_cpu_seconds_total", "counter", "CPU time of the service itself, user and system."),
+        Metric("process_resident_memory_bytes", "gauge", "Resident memory of the service itself."),
+        Metric("process_threads", "gauge", "Threads of the service itself."),
+        Metric("process_open_fds", "gauge", "File descriptors that the service holds open."),
+    ),
+}
+
+METRICS: tuple[Metric, ...] = tuple(metric for metrics in SECTIONS.values() for metric in metrics)
+
+
+def reference() -> str:
+    """docs/metrics.md: every metric of the table."""
+    lines = ["# Metrics", "", "What `GET /metrics` says about the service itself. Written by `make docs`; do not edit."]
+    for title, metrics in SECTIONS.items():
+        lines += ["", f"## {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
+        for m in metrics:
+            labels = ", ".join(f"`{label}`" for label in m.labels)
+            lines.append(f"| `{m.full_name}` | {m.kind} | {labels} | {m.help} |")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,100 @@
+"""Plug-ins by name: what is installed under the entry-point groups, loaded when it is first asked for.
+
+The constructor of a plug-in's class, a frozen dataclass, is its configuration schema: `build` reads settings that
+people wrote into its fields and refuses unknown ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from autoscaler import units
+from autoscaler.errors import InputError
+
+Group = Literal["providers", "thresholds", "policies", "collectors", "forecasters"]
+_READERS: dict[object, Any] = {int: units.whole, bool: units.flag, str: str}
+
+
+def names(group: Group) -> tuple[str, ...]:
+    """The installed plug-ins of a group, sorted."""
+    return tuple(sorted({e.name for e in entry_points(group=f"sigmascale.{group}")}))
+
+
+def load(group: Group, name: str) -> Any:
+    """The class of a plug-in. InputError when it is unknown or does not import."""
+    found = [e for e in entry_points(group=f"sigmascale.{group}") if e.name == name]
+    if not found:
+        known = names(group)
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else "install the package that brings it"
+        raise InputError(f"no plug-in {name!r} in sigmascale.{group}; installed: {', '.join(known) or 'none'}; {hint}")
+    return _imported(found[0])
+
+
+def _imported(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        text = f"plug-in {entry.name!r} ({entry.value}) does not import: {reason}; install what it needs or remove it"
+        raise InputError(text) from error
+
+
+def build(group: Group, name: str, settings: Mapping[str, object]) -> Any:
+    """An instance of a plug-in, its dataclass fields filled from `settings` as text. InputError lists every fault."""
+    kind = load(group, name)
+    known = fields(kind)
+    faults, values = [], {}
+    for key, text in settings.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, list(known), n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
+            faults.append(f"{name} has no setting {key!r}; {hint}")
+            continue
+        try:
+            values[key] = _value(known[key], text)
+        except ValueError as error:
+            faults.append(f"{name}.{key}: {error}")
+    if dataclasses.is_dataclass(kind):
+        missing = [f.name for f in dataclasses.fields(kind) if f.init and _required(f) and f.name not in settings]
+        faults += [f"{name} needs the setting {key!r}; add it" for key in missing]
+    if faults:
+        raise InputError(*faults)
+    try:
+        return kind(**values)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"plug-in {name!r} refuses its settings: {type(error).__name__}: {error}") from error
+
+
+def fields(kind: type) -> dict[str, Any]:
+    """Name and type of each setting of a plug-in's class."""
+    if not dataclasses.is_dataclass(kind):
+        return {}
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.init}
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _value(kind: Any, text: object) -> object:
+    """Text as a value of a field's type; what is not text already (from another reader) is taken as it is."""
+    if not isinstance(text, str):
+        return text
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    if kind is float:
+        return units.quantity(text).value
+    if typing.get_origin(kind) is Literal and text not in typing.get_args(kind):
+        raise ValueError(f"{text!r} is not one of {', '.join(map(str, typing.get_args(kind)))}")
+    reader = _READERS.get(kind)
+    return text if reader is None else reader(text)

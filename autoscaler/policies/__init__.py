@@ -1,0 +1,1 @@
+"""What a rule asks for: one class per file, each a `Policy`."""

@@ -1,0 +1,115 @@
+"""As many replicas as the demand needs: a signal divided by what one replica serves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autoscaler.errors import InputError
+from autoscaler.types import Fleet, Proposal, Reading
+from autoscaler.words import amount, replicas
+
+CAPACITY = "capacity"
+"""The reading that says what one replica can serve at its objective."""
+
+ROUNDING = 1e-9
+"""Relative error that a quotient may carry from floating point: 30.000000001 / 30 is one replica, not two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Size the pool to value / per_replica.
+
+    per_replica None: the reading `capacity` times `utilisation_target`. tolerance_out, tolerance_in: the exact need
+    may be this share above or below the size in force before it changes. unit: what follows numbers in texts ("/s").
+    """
+
+    signal: str
+    per_replica: float | None = None
+    tolerance_out: float = 0.10
+    tolerance_in: float = 0.10
+    utilisation_target: float = 0.80
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.per_replica is not None and not (math.isfinite(self.per_replica) and self.per_replica > 0):
+            faults.append(
+                f"target: per_replica is {self.per_replica}, but must be above 0; write what one replica serves"
+            )
+        for key, value in (("tolerance_out", self.tolerance_out), ("tolerance_in", self.tolerance_in)):
+            if not 0 <= value < 1:
+                faults.append(f"target: {key} is {value}, but must be from 0 to below 1; write a share like 0.1")
+        if not 0 < self.utilisation_target <= 1:
+            faults.append(f"target: utilisation_target is {self.utilisation_target}, but must be above 0 and at most 1")
+        if faults:
+            raise InputError(*faults)
+
+    def propose(self, now: float, readings: Mapping[str, Reading], fleet: Fleet, current: int) -> tuple[Proposal, ...]:
+        """One proposal: `size` from fresh readings, `raise` or `hold` from lesser ones (laws 1 to 3).
+
+        A fresh zero is a true zero and needs no replica. Frozen, missing, negative and infinite readings hold.
+        """
+        reading = readings.get(self.signal)
+        if reading is None:
+            return _hold(current, f"{self.signal} has no reading")
+        if reading.value is None or reading.quality in ("frozen", "missing"):
+            return _hold(current, f"{self.signal} is {reading.quality}" + _detail(reading))
+        if not (math.isfinite(reading.value) and reading.value >= 0):
+            return _hold(current, f"{self.signal} reads {reading.value}, which no demand can be")
+        share, share_text = self._share(readings)
+        if share is None:
+            return _hold(current, share_text)
+        exact = reading.value / share
+        if not exact < 1e9:
+            return _hold(current, f"{self.signal} {amount(reading.value)} at {share_text} is beyond any pool")
+        return (self._judge(reading, readings, exact, share_text, current),)
+
+    def _share(self, readings: Mapping[str, Reading]) -> tuple[float | None, str]:
+        """Work per replica and its text; without one None and why."""
+        if self.per_replica is not None:
+            return self.per_replica, f"{amount(self.per_replica)}{self.unit} each"
+        capacity = readings.get(CAPACITY)
+        if capacity is None or capacity.value is None:
+            return None, "the capacity of one replica is not known" + (_detail(capacity) if capacity else "")
+        if not (math.isfinite(capacity.value) and capacity.value > 0):
+            return None, f"the capacity of one replica reads {capacity.value}, which cannot be"
+        share = capacity.value * self.utilisation_target
+        planned = f"{self.utilisation_target:.0%} of its capacity {amount(capacity.value)}{self.unit}"
+        return share, f"{amount(share)}{self.unit} each ({planned})"
+
+    def _judge(
+        self, reading: Reading, readings: Mapping[str, Reading], exact: float, share_text: str, current: int
+    ) -> Proposal:
+        assert reading.value is not None
+        need = math.ceil(exact * (1 - ROUNDING))
+        needs = f"{self.signal} {amount(reading.value)}{self.unit} needs {replicas(need)} at {share_text}"
+        dead_band = self._inside_dead_band(exact, current)
+        quality = reading.quality
+        capacity = readings.get(CAPACITY) if self.per_replica is None else None
+        if quality == "fresh" and capacity is not None and capacity.quality != "fresh":
+            quality, needs = capacity.quality, f"{needs}, from a capacity that is {capacity.quality}"
+        if quality == "fresh":
+            if dead_band:
+                return Proposal("", "size", current, f"{needs}; inside the dead band around {current}")
+            return Proposal("", "size", need, needs)
+        # What is not whole or not of now is a lower bound: it may raise and never lowers.
+        lesser = f"{needs}; {self.signal} is {reading.quality}{_detail(reading)} and may only raise"
+        if need > current and not dead_band:
+            return Proposal("", "raise", need, lesser)
+        return Proposal("", "hold", current, lesser)
+
+    def _inside_dead_band(self, exact: float, current: int) -> bool:
+        if current == 0 or exact == 0:
+            return False
+        off = exact / current - 1
+        return -self.tolerance_in - ROUNDING <= off <= self.tolerance_out + ROUNDING
+
+
+def _hold(current: int, text: str) -> tuple[Proposal, ...]:
+    return (Proposal("", "hold", current, text),)
+
+
+def _detail(reading: Reading) -> str:
+    return f" ({reading.detail})" if reading.detail else ""

@@ -1,0 +1,55 @@
+"""The providers' reports, split by pool once per report, and which pools a new report concerns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from autoscaler.dispatch import Dispatch
+from autoscaler.intents import merge
+from autoscaler.ruleset import RuleSet
+from autoscaler.types import Fleet, Instance
+
+Split = Mapping[str, tuple[Instance, ...]]
+
+
+class Reports:
+    """Remembers the split of the last report of each provider; a report is a value, so identity tells a new one."""
+
+    def __init__(self, hands: Mapping[str, Dispatch]) -> None:
+        self._hands = hands
+        self._last: dict[str, tuple[Fleet, Split]] = {}
+
+    def of(self, rules: RuleSet) -> Fleet | None:
+        """One pool's fleet over the providers of its offers; None as long as one of them has not reported."""
+        names = sorted({offer.provider for offer in rules.offers})
+        return merge([self._part(name, rules.pool) for name in names])
+
+    def changed(self) -> set[str]:
+        """Pools whose instances differ from the report before."""
+        found: set[str] = set()
+        for name in self._hands:
+            before = self._last.get(name)
+            after = self._refresh(name)
+            if after is None or (before is not None and before[0] is after[0]):
+                continue
+            old: Split = before[1] if before is not None else {}
+            found |= {pool for pool in old.keys() | after[1].keys() if old.get(pool) != after[1].get(pool)}
+        return found
+
+    def _part(self, name: str, pool: str) -> Fleet | None:
+        known = self._last.get(name) or self._refresh(name)
+        return Fleet(known[0].observed_at, known[1].get(pool, ())) if known is not None else None
+
+    def _refresh(self, name: str) -> tuple[Fleet, Split] | None:
+        hand = self._hands.get(name)
+        fleet = hand.fleet() if hand is not None else None
+        if fleet is None:
+            return self._last.get(name)
+        known = self._last.get(name)
+        if known is None or known[0] is not fleet:
+            pools: dict[str, list[Instance]] = defaultdict(list)
+            for instance in fleet.instances:
+                pools[instance.pool].append(instance)
+            known = self._last[name] = (fleet, {pool: tuple(some) for pool, some in pools.items()})
+        return known

@@ -1,0 +1,234 @@
+"""The newest rows of every series that is sampled at one interval, in numpy columns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoscaler.aggregate import Float64s, increments
+from autoscaler.types import Labels, SeriesKey
+
+Indices = NDArray[np.intp]
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+MAX_SLOTS = 2400
+_MIN_CAPACITY = 64
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """One source and its block of columns, `lo` to `lo + len(columns)`, in the ring of its interval.
+
+    The first `listed` columns are what the source gives now, in the order of its batches; behind them stand series that
+    it stopped giving, kept for a while because a series that vanished is not a series at zero. `take` picks the listed
+    values out of a batch when some were refused. groups: (pool, metric) -> positions in the block.
+    """
+
+    name: str
+    interval_s: float
+    index: int
+    labels: Labels = ()
+    lo: int = 0
+    listed: int = 0
+    keys: tuple[SeriesKey, ...] | None = None
+    columns: tuple[SeriesKey, ...] = ()
+    take: Indices | None = None
+    counters: Indices = field(default_factory=lambda: np.empty(0, np.intp))
+    work: tuple[tuple[str, Indices], ...] = ()
+    groups: dict[tuple[str, str], Indices] = field(default_factory=dict)
+    at: float = -math.inf
+    heard_at: float = -math.inf
+    down_since: float | None = None
+    late_at: float = math.inf
+    late_run: int = 0
+
+
+class Ring:
+    """Columns of one sampling interval, (slots, series) float32, rows in a circle.
+
+    Every source walks the rows at its own pace (`row`, a count that never wraps) and keeps its own sample times, so
+    that a source with a wrong clock harms nobody else. Elapsed time decides how far it walks: missed samples leave NaN
+    rows, and samples that come faster than the interval share a row (gauges: the newest, counters: the sum).
+    Blocks are handed out in order; freed ones are dead until the next rebuild, which growth and compaction share.
+
+    values: (slots, capacity) gauges as they are, counters as increments. raw: (capacity,) newest value, float64.
+    last_at, changed_at, began_at: (capacity,) time of the newest value, of its last change, of the first.
+    listed: (capacity,) whether the source gives it now. at: (slots, sources). row, up: (sources,).
+    """
+
+    def __init__(self, interval_s: float, window_s: float) -> None:
+        self.interval_s = interval_s
+        self.slots = min(max(math.ceil(window_s / interval_s) + 1, 2), MAX_SLOTS)
+        self.sources: dict[str, Source] = {}
+        self.used = 0
+        self.dead = 0
+        self.moves = 0
+        self._free: list[int] = []
+        self._allocate(0)
+        self.at = np.empty((self.slots, 0))
+        self.row = np.empty(0, np.int64)
+        self.up = np.empty(0, np.bool_)
+
+    def _allocate(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.values = np.empty((self.slots, capacity), np.float32)
+        self.raw = np.full(capacity, np.nan)
+        self.last_at = np.full(capacity, np.nan)
+        self.changed_at = np.full(capacity, np.nan)
+        self.began_at = np.full(capacity, np.nan)
+        self.listed = np.zeros(capacity, np.bool_)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns, as allocated."""
+        columns = (self.values, self.raw, self.last_at, self.changed_at, self.began_at, self.listed)
+        return sum(column.nbytes for column in columns) + self.at.nbytes + self.row.nbytes + self.up.nbytes
+
+    def enter(self, name: str) -> Source:
+        """A new source without columns."""
+        if not self._free:
+            count = self.row.size
+            grown = max(2 * count, 8)
+            self.at = np.hstack((self.at, np.full((self.slots, grown - count), np.nan)))
+            self.row = np.concatenate((self.row, np.zeros(grown - count, np.int64)))
+            self.up = np.concatenate((self.up, np.zeros(grown - count, np.bool_)))
+            self._free = list(range(grown - 1, count - 1, -1))
+        source = Source(name, self.interval_s, self._free.pop())
+        self.at[:, source.index] = np.nan
+        self.row[source.index] = 0
+        self.up[source.index] = False
+        self.sources[name] = source
+        return source
+
+    def leave(self, source: Source) -> None:
+        """Free the columns of a source that will not be heard again."""
+        del self.sources[source.name]
+        self._free.append(source.index)
+        self.dead += len(source.columns)
+        self._compact()
+
+    def lay_out(self, source: Source, columns: tuple[SeriesKey, ...], listed: int) -> None:
+        """Give a source a block for `columns`; series that it already has keep their past."""
+        had = {key: source.lo + i for i, key in enumerate(source.columns)}
+        width, lo = len(columns), source.lo
+        moves = [(i, had[key]) for i, key in enumerate(columns) if key in had] if had else []
+        targets, origins = np.array(moves, np.intp).reshape(-1, 2).T
+        kept = self.values[:, origins]
+        states = [column[origins] for column in (self.raw, self.last_at, self.changed_at, self.began_at)]
+        source.columns = ()
+        if width <= len(had):
+            self.dead += len(had) - width
+        else:
+            self.dead += len(had)
+            if self.used + width > self.capacity:
+                self._rebuild(width)
+            lo, self.used = self.used, self.used + width
+        block = slice(lo, lo + width)
+        self.values[:, block] = np.nan
+        self.values[:, lo + targets] = kept
+        for column, state in zip((self.raw, self.last_at, self.changed_at, self.began_at), states, strict=True):
+            column[block] = np.nan
+            column[lo + targets] = state
+        self.listed[block] = np.arange(width) < listed
+        source.lo, source.columns, source.listed = lo, columns, listed
+        self._compact()
+
+    def _compact(self) -> None:
+        if self.dead > _MIN_CAPACITY and self.dead > self.used // 2:
+            self._rebuild(0)
+
+    def _rebuild(self, wanted: int) -> None:
+        """Move all blocks together, with room for `wanted` columns and half as many again."""
+        old = (self.values, self.raw, self.last_at, self.changed_at, self.began_at, self.listed)
+        blocks = [np.arange(s.lo, s.lo + len(s.columns)) for s in self.sources.values()]
+        origins = np.concatenate((np.empty(0, np.intp), *blocks))
+        live = origins.size
+        self._allocate(max(_MIN_CAPACITY, live + wanted + (live + wanted) // 2))
+        for new_row, old_row in zip(self.values, old[0], strict=True):
+            np.take(old_row, origins, out=new_row[:live], mode="clip")
+        fresh = (self.raw, self.last_at, self.changed_at, self.began_at, self.listed)
+        for target, origin in zip(fresh, old[1:], strict=True):
+            target[:live] = origin[origins]
+        lo = 0
+        for source in self.sources.values():
+            source.lo = lo
+            lo += len(source.columns)
+        self.used, self.dead = live, 0
+        self.moves += 1
+
+    def clear(self, source: Source) -> None:
+        """Forget what a source said, but not which series it has: its clock was set back."""
+        block = slice(source.lo, source.lo + len(source.columns))
+        self.values[:, block] = np.nan
+        for column in (self.raw, self.last_at, self.changed_at, self.began_at):
+            column[block] = np.nan
+        self.at[:, source.index] = np.nan
+        source.at = -math.inf
+
+    def write(self, source: Source, at: float, values: Float64s) -> tuple[NDArray[np.float32], int]:
+        """Store what the listed series of a source say at a time later than its last; the row, and how many refused.
+
+        values: float64 (listed,). Infinite values, values beyond float32 and negative counters are refused: one of them
+        would poison every mean and rate that it enters.
+        """
+        block = slice(source.lo, source.lo + source.listed)
+        usable = np.abs(values) <= FLOAT32_MAX
+        counters = source.counters
+        if counters.size:
+            usable[counters] &= values[counters] >= 0.0
+        complete, refused = bool(usable.all()), 0
+        if not complete:
+            refused = int(np.count_nonzero(~usable & ~np.isnan(values)))
+            values = np.where(usable, values, np.nan)
+        raw = self.raw[block]
+        stored = values.astype(np.float32)
+        if counters.size:
+            stored[counters] = increments(raw[counters], values[counters])
+        self._put(source, at, stored)
+        changed, began = values != raw, np.isnan(self.began_at[block])
+        if complete:
+            raw[:] = values
+            self.last_at[block] = at
+        else:
+            changed &= usable
+            began &= usable
+            np.copyto(raw, values, where=usable)
+            np.putmask(self.last_at[block], usable, at)
+        np.putmask(self.changed_at[block], changed, at)
+        np.putmask(self.began_at[block], began, at)
+        self.up[source.index] = True
+        source.at = at
+        return stored, refused
+
+    def _put(self, source: Source, at: float, stored: NDArray[np.float32]) -> None:
+        """Walk to the row of `at` and fill it."""
+        lo, index = source.lo, source.index
+        steps = 1 if math.isinf(source.at) else int((at - source.at) / self.interval_s + 0.5)
+        row = int(self.row[index]) + steps
+        slot = row % self.slots
+        target = self.values[slot, lo : lo + source.listed]
+        if steps == 0:
+            known = ~np.isnan(target)
+            sums = np.where(np.isnan(stored), 0.0, target[:] + stored)[source.counters]
+            merged = np.where(np.isnan(stored), target, stored)
+            both = known[source.counters] & ~np.isnan(stored[source.counters])
+            merged[source.counters[both]] = sums[both]
+            target[:] = merged
+        else:
+            if steps > 1:
+                missed = min(steps, self.slots + 1) - 1
+                rows = (row - missed + np.arange(missed)) % self.slots
+                self.values[rows, lo : lo + len(source.columns)] = np.nan
+                self.at[rows, index] = at - (at - source.at) * np.arange(missed, 0, -1) / steps
+            target[:] = stored
+            self.values[slot, lo + source.listed : lo + len(source.columns)] = np.nan
+            self.row[index] = row
+        self.at[slot, index] = at
+
+    def rows(self, owners: Indices, count: int) -> tuple[Indices, Float64s]:
+        """Slots and times of the newest `count` rows of some sources, (time, sources) each, newest last."""
+        slots = (self.row[owners] - np.arange(count - 1, -1, -1)[:, None]) % self.slots
+        return slots, self.at[slots, owners]

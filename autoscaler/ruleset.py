@@ -1,0 +1,243 @@
+"""What a rule file means, as values: the one form that the long language and both short dialects are read into.
+
+Every default of the decision law is a default here, under the name that the rule file uses. Durations are seconds,
+shares are ratios, sizes are replicas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from autoscaler.ports import Policy, Threshold
+from autoscaler.types import Labels, Offer, Severity
+
+Aggregate = Literal["sum", "mean", "max", "min", "count", "quantile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """How one number of a pool comes from raw series, a query or a forecast.
+
+    metric: canonical or original name; `where` keeps series with these labels. rate_s: increase per second of a
+    counter over a window. quantile with over_s: from histogram buckets; quantile with aggregate="quantile": across
+    series. forecast: the signal to look ahead on, `ahead_s` seconds (None = one lead time). max_age_s None means
+    three sampling intervals. fallback: signals asked in order when this one is missing; they may only raise.
+    """
+
+    name: str
+    metric: str | None = None
+    where: Labels = ()
+    aggregate: Aggregate = "sum"
+    rate_s: float | None = None
+    quantile: float | None = None
+    over_s: float | None = None
+    promql: str | None = None
+    forecast: str | None = None
+    ahead_s: float | None = None
+    max_age_s: float | None = None
+    max_hold_s: float = 300.0
+    fallback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A leaf condition: one signal against a threshold. `lookback_s` is the history that the threshold is given."""
+
+    __test__ = False
+
+    signal: str
+    direction: Literal["above", "below", "outside"]
+    threshold: Threshold
+    lookback_s: float = 0.0
+    text: str = ""
+
+    @property
+    def key(self) -> str:
+        """Stable identity, `signal direction threshold`, for hold times and alerts."""
+        return f"{self.signal} {self.direction} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """At least `need` of the parts hold: all of them, any of them, or a quorum."""
+
+    need: int
+    parts: tuple[Test | Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must hold, and for how long without a break."""
+
+    test: Test | Group
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When `when` holds, `policy` proposes; then nothing more from this rule for `cooldown_s`.
+
+    A rule without a condition proposes at every tick; a rule without a policy only raises its alert.
+    """
+
+    name: str
+    policy: Policy | None = None
+    when: Condition | None = None
+    cooldown_s: float = 0.0
+    alert: Severity | None = None
+    silence_s: float = 600.0
+    stages: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesAlert:
+    """An alert on each raw series of a metric by itself, judged in one call however many there are."""
+
+    name: str
+    metric: str
+    direction: Literal["above", "below", "outside"]
+    threshold: Threshold
+    lookback_s: float
+    for_s: float = 0.0
+    keep_firing_for_s: float = 0.0
+    silence_s: float = 600.0
+    severity: Severity = "warning"
+    where: Labels = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Size and money limits of a pool. `max` is always given: refusing to run unbounded is part of the language."""
+
+    min: int
+    max: int
+    usd_per_hour: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BurstGuard:
+    """Demand over the last `window_s` that asks for more than `ratio` times ready and pending replicas is a burst.
+
+    While it lasts and until what it ordered has arrived, the size may only rise. Concept: Knative's panic mode, with
+    pending replicas counted.
+    """
+
+    window_s: float = 30.0
+    ratio: float = 2.0
+    hold_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleOut:
+    """Limits on growth. The rate allows max(replicas, percent of the size) more per `per_s`, and `max_move` at once."""
+
+    window_s: float = 0.0
+    tolerance: float = 0.10
+    rate_replicas: int = 4
+    rate_ratio: float = 1.0
+    rate_per_s: float = 15.0
+    max_move: int = 8
+    burst: BurstGuard | None = BurstGuard()
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleIn:
+    """Limits on shrinking, and how an instance leaves. `when` with `by` is the only way in without a target.
+
+    `drain_s` is the longest a draining instance is waited for. `settle_s`: nothing in flight counts only when seen this
+    long after the instance left the list of endpoints, since routers read that list with a delay.
+    `to_zero_after_s`: how long the demand must be a true zero before the last replica goes (pools with min 0).
+    """
+
+    stabilization_s: float = 300.0
+    tolerance: float = 0.10
+    rate_replicas: int = 1
+    rate_ratio: float = 0.10
+    rate_per_s: float = 60.0
+    cool_off_s: float = 600.0
+    drain_s: float = 300.0
+    settle_s: float = 5.0
+    victim: Literal["least_in_flight", "newest", "oldest"] = "least_in_flight"
+    when: Condition | None = None
+    by: int = 1
+    to_zero_after_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flap:
+    """At most `moves` changes of size per period, both directions together; past that a pool keeps its larger size."""
+
+    moves: int = 60
+    per_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchLimits:
+    """How long an order may take, and how long an offer that could not be had is left alone."""
+
+    limit_s: float = 300.0
+    register_s: float = 900.0
+    shortage_s: float = 180.0
+    shortage_max_s: float = 1800.0
+    shortage_reset_s: float = 10800.0
+
+
+@dataclass(frozen=True, slots=True)
+class WarmPool:
+    """Machines kept ready but not serving."""
+
+    min: int = 0
+    size: Literal["fixed", "forecast"] = "fixed"
+    state: Literal["stopped", "hibernated", "running"] = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Everything that people said about one pool. `hash` is of the file's bytes and of the defaults that filled it."""
+
+    pool: str
+    bounds: Bounds
+    match: Labels = ()
+    gpus_per_replica: int = 1
+    capacity: float | None = None
+    capacity_unit: str = ""
+    utilisation_target: float = 0.80
+    tick_s: float = 15.0
+    priority: int = 0
+    choose: Literal["cheapest", "listed"] = "cheapest"
+    offers: tuple[Offer, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    alerts: tuple[SeriesAlert, ...] = ()
+    scale_out: ScaleOut = field(default_factory=ScaleOut)
+    scale_in: ScaleIn = field(default_factory=ScaleIn)
+    flap: Flap = field(default_factory=Flap)
+    launch: LaunchLimits = field(default_factory=LaunchLimits)
+    warm_pool: WarmPool = field(default_factory=WarmPool)
+    hash: str = ""
+    file: str = ""
+
+    def signal(self, name: str) -> Signal | None:
+        """The signal of that name."""
+        return next((s for s in self.signals if s.name == name), None)
+
+    @property
+    def lookback_s(self) -> float:
+        """The longest history that anything in the file asks for."""
+        tests = [t for c in self.conditions for t in leaves(c.test)]
+        return max([0.0, *(t.lookback_s for t in tests)])
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every condition of the rules and of scale-in."""
+        found = [r.when for r in self.rules if r.when is not None]
+        return (*found, self.scale_in.when) if self.scale_in.when is not None else tuple(found)
+
+
+def leaves(test: Test | Group) -> tuple[Test, ...]:
+    """The leaf conditions, left to right."""
+    if isinstance(test, Test):
+        return (test,)
+    return tuple(leaf for part in test.parts for leaf in leaves(part))

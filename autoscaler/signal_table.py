@@ -1,0 +1,223 @@
+"""The canonical metrics: one name, one base unit, one meaning, whatever the source calls them.
+
+Ratios are 0 to 1, sizes are bytes, times are seconds. A name ends in its unit, and in `_total` if it only rises. The
+choice of GPU metrics follows what NVML and DCGM provide, that of engine metrics what vLLM, SGLang, Triton, TGI, NIM,
+Dynamo and Ray Serve have in common.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["gauge", "counter", "histogram", "event"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table.
+
+    saturating: clips at a limit of the machine, so that at the limit it cannot say how much more is asked for and must
+    not decide alone. scale_out_only: a low value proves nothing (engines allocate memory once and keep it), so it may
+    only ask for more.
+    """
+
+    name: str
+    unit: str
+    kind: Kind
+    help: str
+    saturating: bool = False
+    scale_out_only: bool = False
+
+    @property
+    def ratio(self) -> bool:
+        """Whether the value is a share, 0 to 1."""
+        return self.unit == "ratio"
+
+
+def _gauge(name: str, unit: str, text: str, *, saturating: bool = False, scale_out_only: bool = False) -> Metric:
+    return Metric(name, unit, "gauge", text, saturating, scale_out_only)
+
+
+def _share(name: str, text: str) -> Metric:
+    """A ratio that cannot pass 1 however great the demand."""
+    return Metric(name, "ratio", "gauge", text, saturating=True)
+
+
+def _counter(name: str, unit: str, text: str) -> Metric:
+    return Metric(name, unit, "counter", text)
+
+
+def _histogram(name: str, unit: str, text: str) -> Metric:
+    return Metric(name, unit, "histogram", text)
+
+
+_GPU_LOAD = (
+    _share("gpu_busy_ratio", "Share of time in which some kernel ran; tells idle from busy, not busy from full"),
+    _share("gpu_sm_active_ratio", "Share of time in which streaming multiprocessors had work; the compute saturation"),
+    _share("gpu_sm_occupancy_ratio", "Resident warps as a share of what fits on the multiprocessors"),
+    _share("gpu_gr_active_ratio", "Share of time in which the graphics or compute engine was active, also under MIG"),
+    _share("gpu_tensor_active_ratio", "Share of cycles in which the tensor cores worked; high in prefill"),
+    _share("gpu_dram_active_ratio", "Share of cycles in which device memory moved data; the decode saturation"),
+    _share("gpu_fp16_active_ratio", "Share of cycles in which the FP16 pipe worked"),
+    _share("gpu_fp32_active_ratio", "Share of cycles in which the FP32 pipe worked"),
+    _share("gpu_fp64_active_ratio", "Share of cycles in which the FP64 pipe worked; not inference"),
+    _share("gpu_memory_copy_ratio", "Share of time in which device memory was read or written"),
+    _share("gpu_encoder_ratio", "Use of the video encoder"),
+    _share("gpu_decoder_ratio", "Use of the video decoder"),
+    _share(
+        "gpu_saturation_ratio", "The highest of SM activity, memory activity and power over its limit, with its source"
+    ),
+    _share("gpu_process_sm_ratio", "Multiprocessor use of one process"),
+)
+
+_GPU_MEMORY = (
+    _gauge("gpu_memory_used_bytes", "bytes", "Device memory in use, the reserved part left out", scale_out_only=True),
+    _gauge("gpu_memory_free_bytes", "bytes", "Device memory that is free", scale_out_only=True),
+    _gauge("gpu_memory_total_bytes", "bytes", "Device memory of the board or instance"),
+    _gauge("gpu_memory_reserved_bytes", "bytes", "Device memory that the driver keeps for itself"),
+    Metric(
+        "gpu_memory_used_ratio",
+        "ratio",
+        "gauge",
+        "Device memory in use as a share of what is not reserved",
+        saturating=True,
+        scale_out_only=True,
+    ),
+    _gauge("gpu_bar1_used_bytes", "bytes", "BAR1 aperture in use"),
+    _gauge("gpu_process_memory_bytes", "bytes", "Device memory of one process", scale_out_only=True),
+)
+
+_GPU_BOARD = (
+    _gauge("gpu_power_watts", "watts", "Power draw, as the driver averages it", saturating=True),
+    _gauge("gpu_power_instant_watts", "watts", "Power draw at this moment", saturating=True),
+    _gauge("gpu_power_limit_watts", "watts", "Power limit in force"),
+    _counter("gpu_energy_joules_total", "joules", "Energy since the driver was loaded"),
+    _gauge("gpu_temperature_celsius", "celsius", "Temperature of the GPU"),
+    _gauge("gpu_memory_temperature_celsius", "celsius", "Temperature of the memory; 0 means no sensor"),
+    _gauge("gpu_temperature_margin_celsius", "celsius", "Degrees left until the GPU slows down"),
+    _gauge("gpu_sm_clock_hertz", "hertz", "Clock of the multiprocessors"),
+    _gauge("gpu_sm_clock_max_hertz", "hertz", "Highest clock of the multiprocessors"),
+    _gauge("gpu_memory_clock_hertz", "hertz", "Clock of the memory"),
+    _gauge("gpu_clock_event_active", "boolean", "1 while the named reason holds the clocks down"),
+    _counter("gpu_throttle_power_seconds_total", "seconds", "Time slowed down by the power limit"),
+    _counter("gpu_throttle_thermal_seconds_total", "seconds", "Time slowed down by heat"),
+    _gauge("gpu_performance_state", "state", "Performance state, 0 is the fastest"),
+)
+
+_GPU_LINKS = (
+    _gauge("gpu_pcie_tx_bytes_per_second", "bytes/second", "PCIe traffic out of the GPU", saturating=True),
+    _gauge("gpu_pcie_rx_bytes_per_second", "bytes/second", "PCIe traffic into the GPU", saturating=True),
+    _counter("gpu_pcie_tx_bytes_total", "bytes", "Bytes sent over PCIe"),
+    _counter("gpu_pcie_rx_bytes_total", "bytes", "Bytes received over PCIe"),
+    _counter("gpu_pcie_replay_total", "replays", "PCIe packets that were sent again"),
+    _gauge("gpu_pcie_link_generation", "generation", "PCIe generation that the link runs at"),
+    _gauge("gpu_pcie_link_width", "lanes", "PCIe lanes that the link runs with"),
+    _gauge("gpu_nvlink_tx_bytes_per_second", "bytes/second", "NVLink traffic out of the GPU", saturating=True),
+    _gauge("gpu_nvlink_rx_bytes_per_second", "bytes/second", "NVLink traffic into the GPU", saturating=True),
+    _gauge("gpu_nvlink_bytes_per_second", "bytes/second", "NVLink traffic both ways; a rate already", saturating=True),
+    _gauge("gpu_nvlink_links_up", "links", "NVLinks that are up"),
+    _counter("gpu_nvlink_errors_total", "errors", "NVLink errors of one kind"),
+)
+
+_GPU_HEALTH = (
+    _counter("gpu_ecc_corrected_total", "errors", "Memory errors that were corrected"),
+    _counter("gpu_ecc_uncorrected_total", "errors", "Memory errors that were not corrected"),
+    _counter("gpu_rows_remapped_total", "rows", "Memory rows replaced by spare ones, by kind of error"),
+    _gauge("gpu_row_remap_pending", "boolean", "1 while a row remap waits for a reset"),
+    _gauge("gpu_row_remap_failed", "boolean", "1 after a row remap failed"),
+    _counter("gpu_xid_events_total", "events", "Driver faults by code"),
+    _gauge("gpu_last_xid", "code", "Code of the last driver fault; stays until the next one"),
+    Metric("gpu_last_xid_timestamp_seconds", "seconds", "event", "When the last driver fault happened"),
+    _gauge("gpu_recovery_action", "action", "What the driver says must be done: 0 nothing, up to 7"),
+    _gauge("gpu_health", "state", "Verdict of DCGM's health check on one system of the GPU"),
+    _gauge("gpu_up", "boolean", "1 while the GPU answers"),
+    _gauge("gpu_lost", "boolean", "1 after a known GPU vanished"),
+)
+
+_GPU_LAYOUT = (
+    _gauge("gpu_mig_mode", "boolean", "1 while the GPU is cut into MIG instances"),
+    _gauge("gpu_mig_instances", "instances", "MIG instances of the GPU"),
+    _gauge("gpu_processes", "processes", "Compute processes on the GPU"),
+    _gauge("gpu_mps_clients", "processes", "MPS clients on the GPU"),
+    _gauge("gpu_topology_score", "score", "How well a set of GPUs is connected, by its worst pair, 0 to 1"),
+    _gauge("gpu_numa_node", "node", "NUMA node that the GPU hangs on"),
+    _gauge("gpu_info", "boolean", "1, with driver, PCI address and serial number as labels"),
+)
+
+_COLLECTION = (
+    _gauge("gpu_sample_age_seconds", "seconds", "Age of the newest sample of a source"),
+    _gauge("gpu_collect_duration_seconds", "seconds", "How long one collection of a GPU took"),
+    _counter("gpu_collect_errors_total", "errors", "Calls to a source that failed, by call and code"),
+)
+
+_ENGINE_STATE = (
+    _gauge("requests_running", "requests", "Requests that are being served", saturating=True),
+    _gauge("requests_waiting", "requests", "Requests that wait to be served"),
+    _share("kv_cache_used_ratio", "Share of the KV cache that is in use"),
+    _gauge("kv_cache_capacity_tokens", "tokens", "Tokens that fit into the KV cache"),
+    _gauge("engine_asleep", "boolean", "1 while the engine sleeps and serves nothing"),
+    _gauge("model_load_seconds", "seconds", "How long the model took to load"),
+)
+
+_ENGINE_TIMES = (
+    _histogram("time_to_first_token_seconds", "seconds", "From arrival of a request to its first token"),
+    _histogram("time_per_output_token_seconds", "seconds", "Between one token and the next"),
+    _histogram("request_time_per_output_token_seconds", "seconds", "Mean time per token of each request"),
+    _histogram("e2e_request_latency_seconds", "seconds", "From arrival of a request to its end"),
+    _histogram("request_queue_time_seconds", "seconds", "Time that requests waited"),
+    _histogram("request_prefill_time_seconds", "seconds", "Time that requests spent in prefill"),
+    _histogram("request_decode_time_seconds", "seconds", "Time that requests spent in decode"),
+    _histogram("request_inference_time_seconds", "seconds", "Time that requests spent being served"),
+    _histogram("request_prompt_tokens", "tokens", "Length of prompts"),
+    _histogram("request_generation_tokens", "tokens", "Length of answers"),
+)
+
+_ENGINE_WORK = (
+    _counter("requests_arrived_total", "requests", "Requests that arrived: finished, running and waiting ones"),
+    _counter("requests_rejected_total", "requests", "Requests that were turned away"),
+    _counter("request_success_total", "requests", "Requests that ended well"),
+    _counter("request_failure_total", "requests", "Requests that were aborted or failed"),
+    _counter("prompt_tokens_total", "tokens", "Tokens of prompts"),
+    _counter("generation_tokens_total", "tokens", "Tokens of answers"),
+    _counter("preemptions_total", "requests", "Requests put back because the KV cache was full"),
+    _counter("prefix_cache_queries_total", "tokens", "Tokens looked up in the prefix cache"),
+    _counter("prefix_cache_hits_total", "tokens", "Tokens found in the prefix cache"),
+)
+
+_HOST = (
+    _share("host_cpu_ratio", "Share of the processors' time that is in use"),
+    _gauge("host_memory_used_bytes", "bytes", "Memory in use", scale_out_only=True),
+    _gauge("host_memory_total_bytes", "bytes", "Memory of the machine"),
+    Metric(
+        "host_memory_used_ratio",
+        "ratio",
+        "gauge",
+        "Share of the machine's memory that is in use",
+        saturating=True,
+        scale_out_only=True,
+    ),
+    _counter("host_network_receive_bytes_total", "bytes", "Bytes received"),
+    _counter("host_network_transmit_bytes_total", "bytes", "Bytes sent"),
+)
+
+METRICS: tuple[Metric, ...] = (
+    *_GPU_LOAD,
+    *_GPU_MEMORY,
+    *_GPU_BOARD,
+    *_GPU_LINKS,
+    *_GPU_HEALTH,
+    *_GPU_LAYOUT,
+    *_COLLECTION,
+    *_ENGINE_STATE,
+    *_ENGINE_TIMES,
+    *_ENGINE_WORK,
+    *_HOST,
+)
+
+ALIASES = {
+    "gpu_utilization": "gpu_busy_ratio",
+    "queue_length": "requests_waiting",
+    "cpu_usage": "host_cpu_ratio",
+}
+"""Names of the short dialects of rule files."""

@@ -1,0 +1,60 @@
+"""Look-ups in the table of canonical metrics; rule checks and collectors read the same one."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from autoscaler.signal_table import ALIASES, METRICS, Kind, Metric
+
+__all__ = ["Kind", "Metric", "all_metrics", "canonical", "is_counter", "metric", "suggest"]
+
+_BY_NAME = {m.name: m for m in METRICS}
+_PARTS = ("_bucket", "_sum", "_count")
+"""The series that make up a histogram; each of them only rises."""
+
+
+def all_metrics() -> tuple[Metric, ...]:
+    """Every canonical metric, in the order of the table."""
+    return METRICS
+
+
+def canonical(name: str) -> str:
+    """The canonical name behind an alias of the short dialects; any other name as it is."""
+    return ALIASES.get(name, name)
+
+
+def metric(name: str) -> Metric | None:
+    """The metric of that name or alias; of a histogram's series (`..._bucket`) the histogram. None: not canonical."""
+    found = _BY_NAME.get(canonical(name))
+    if found is None:
+        for part in _PARTS:
+            whole = _BY_NAME.get(name.removesuffix(part)) if name.endswith(part) else None
+            if whole is not None and whole.kind == "histogram":
+                return whole
+    return found
+
+
+def suggest(name: str) -> str | None:
+    """The canonical name or alias that a person may have meant by an unknown one; None if nothing is near."""
+    near = get_close_matches(name.lower(), [*_BY_NAME, *ALIASES], n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def is_counter(sample_name: str, type_hint: str = "") -> bool:
+    """Whether the values of a series only rise and mean something by their increase.
+
+    The table decides for canonical names. For others the page's own TYPE does where it has one, and else the name:
+    `_total` and `_bucket` are safe signs, `_sum` and `_count` are not without a declared histogram or summary.
+    """
+    known = metric(sample_name)
+    if known is not None:
+        return known.kind == "counter" or (known.kind == "histogram" and sample_name != known.name)
+    match type_hint:
+        case "counter":
+            return True
+        case "histogram" | "summary":
+            return sample_name.endswith(_PARTS)
+        case "" | "untyped" | "unknown":
+            return sample_name.endswith(("_total", "_bucket"))
+        case _:
+            return False

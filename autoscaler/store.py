@@ -1,0 +1,283 @@
+"""The metrics store: recent raw series in memory, pool signals for weeks on disk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from autoscaler.aggregate import Float64s
+from autoscaler.daystore import DayStore, Point, utc_day
+from autoscaler.errors import StorageError
+from autoscaler.poolhistory import PoolHistory
+from autoscaler.poolsignals import measure
+from autoscaler.rawframe import in_flight, raw_frame
+from autoscaler.rawseries import Limits, RawSeries
+from autoscaler.ruleset import RuleSet, Signal
+from autoscaler.selection import Selections
+from autoscaler.types import Batch, Frame, Labels
+
+_FAR = 32503680000.0
+"""The year 3000, the end of all questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesInfo:
+    """What the store has of one metric of one pool; `newest_at` NaN without a value. Pool "" is not stamped."""
+
+    pool: str
+    metric: str
+    series: int
+    interval_s: float
+    newest_at: float
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """Series and sources now; samples since the start, refused ones by reason; points that wait for the disk.
+
+    unusable: infinite values and negative counters. late: not newer than the last of their source. malformed: whole
+    batches. lost: points that never reached the disk.
+    """
+
+    series: int
+    sources: int
+    stored: int
+    unusable: int
+    late: int
+    over_limit: int
+    malformed: int
+    memory_bytes: int
+    waiting: int
+    lost: int
+
+
+class Store:
+    """Thread-safe. `directory` None keeps pool signals in memory only.
+
+    Nothing here raises for a disk that refuses, except `flush` and `close`: the store goes on in memory, keeps up to
+    `max_backlog` points to write later, and `problems` says so.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        raw_window_s: float = 1200.0,
+        history_s: float = 7 * 86400.0,
+        retention_days: int = 28,
+        limits: Limits | None = None,
+        max_points: int = 40_000_000,
+        max_backlog: int = 250_000,
+    ) -> None:
+        self._lock = Lock()
+        self._raw = RawSeries(raw_window_s, limits or Limits(forget_s=raw_window_s))
+        self._selections = Selections(self._raw)
+        self._history = PoolHistory(history_s, max_points, max_backlog, directory is not None)
+        self._days = None if directory is None else DayStore(directory, retention_days)
+        self._flushing = Lock()
+        self._write_problem = ""
+        self._read_problems: dict[Path, str] = {}
+        self._tidied: date | None = None
+        self._load()
+
+    def add(self, batch: Batch) -> None:
+        """Take in what a source said. Never raises for what a batch contains: bad samples are refused and counted."""
+        with self._lock:
+            self._raw.add(batch)
+
+    def read(self, rules: RuleSet, now: float) -> dict[str, Frame]:
+        """Every signal of the pool that is measured from raw series, as of `now`: one series each, newest point last.
+
+        Values are float64 (1, time); the arrays are views that later reads do not change. `lower` and `upper` are
+        given where the newest value is uncertain: a quantile's bucket (upper may be +Inf), or series that are missing.
+        """
+        frames = {}
+        with self._lock:
+            self._raw.forget(now)
+            work_at = self._raw.work_at.get(rules.pool, -math.inf)
+            for signal in rules.signals:
+                if signal.metric is not None and signal.promql is None and signal.forecast is None:
+                    selection = self._selections.get(rules.pool, _metric(signal), signal.where, rules.match)
+                    measured = measure(signal, selection, now, work_at)
+                    frames[signal.name] = self._history.take(rules.pool, signal, measured, selection.interval_s, now)
+        return frames
+
+    def raw(self, pool: str, metric: str, where: Labels, now: float, lookback_s: float) -> Frame:
+        """The raw series of a metric, (series, time) float32, newest value last; counters as increments."""
+        with self._lock:
+            return raw_frame(self._selections.get(pool, metric, where), now, lookback_s)
+
+    def in_flight(self, pool: str, now: float) -> dict[str, tuple[int, float]]:
+        """Requests running and waiting by label `instance`, and the time of the older of the two samples.
+
+        An instance that does not give both is left out: unknown is not zero.
+        """
+        with self._lock:
+            running = self._selections.get(pool, "requests_running")
+            waiting = self._selections.get(pool, "requests_waiting")
+            return in_flight(running, waiting)
+
+    def history(self, pool: str, signal: str, since: float, until: float) -> tuple[Float64s, Float64s]:
+        """Times and values of a pool signal, since <= at < until; memory first, then the day files."""
+        with self._lock:
+            trail = self._history.trails.get((pool, signal))
+            view = slice(0, 0) if trail is None else slice(trail.first, trail.end)
+            at, values = (np.empty(0), np.empty(0)) if trail is None else (trail.at[view], trail.values[view])
+        until = min(until, _FAR)
+        since = max(since, 0.0)
+        begin, end = np.searchsorted(at, (since, until))
+        recent = at[begin:end], values[begin:end]
+        memory_since = float(at[0]) if at.size else math.inf
+        if self._days is None or since >= memory_since:
+            return recent
+        found, until = [], min(until, memory_since)
+        for day in self._stored_days():
+            if utc_day(since) <= day <= utc_day(until):
+                try:
+                    found.append(self._days.history(day, pool, signal, since, until))
+                except StorageError as error:
+                    self._read_problems[self._days.path(day)] = str(error)
+        found.append(recent)
+        return np.concatenate([times for times, _ in found]), np.concatenate([points for _, points in found])
+
+    def flush(self) -> int:
+        """Write the points that are new, and say how many; for a worker thread, after each tick.
+
+        StorageError: nothing is lost yet, the points wait for the next flush.
+        """
+        if self._days is None:
+            return 0
+        with self._flushing:
+            with self._lock:
+                points = self._history.take_pending()
+            try:
+                self._days.append([Point(*name, *value) for name, value in points.items()])
+            except StorageError as error:
+                with self._lock:
+                    self._history.give_back(points)
+                self._write_problem = str(error)
+                raise
+            self._write_problem = ""
+            for day in {utc_day(at) for _, _, at in points}:
+                self._read_problems.pop(self._days.path(day), None)
+            self._tidy(max((at for _, _, at in points), default=None))
+            return len(points)
+
+    def close(self) -> None:
+        """Write what is left and let go of the files; raises StorageError if that fails, with the files let go."""
+        if self._days is not None:
+            try:
+                self.flush()
+            finally:
+                self._days.close()
+
+    def forget_pool(self, pool: str) -> None:
+        """Drop the history of a pool that has no rules any more from memory; the disk keeps it."""
+        with self._lock:
+            for name in [name for name in self._history.trails if name[0] == pool]:
+                del self._history.trails[name]
+
+    def problems(self) -> tuple[str, ...]:
+        """What a person should know: files that cannot be read or written, limits that refuse samples."""
+        stats, found = self.stats(), list(self._read_problems.values())
+        if self._write_problem:
+            lost = f", {stats.lost} are lost" if stats.lost else ""
+            found.append(f"{self._write_problem}; {stats.waiting} points wait to be written{lost}")
+        if stats.over_limit:
+            found.append(
+                f"{stats.over_limit} samples were refused: the store holds {stats.series} series and takes at most "
+                f"{self._raw.limits.max_series} in all and {self._raw.limits.max_series_per_pool} of one pool; "
+                "scrape fewer targets or metrics, or keep raw series in a Prometheus"
+            )
+        return tuple(found)
+
+    def describe(self) -> tuple[SeriesInfo, ...]:
+        """Every metric that some source gives, by pool."""
+        with self._lock:
+            return tuple(self._info(pool, metric) for pool, metric in sorted(self._raw.names))
+
+    def stats(self) -> StoreStats:
+        """Counts for our own metrics page."""
+        with self._lock:
+            counts = self._raw.counts
+            return StoreStats(
+                series=self._raw.series,
+                sources=len(self._raw.sources),
+                stored=counts.stored,
+                unusable=counts.unusable,
+                late=counts.late,
+                over_limit=counts.over_limit,
+                malformed=counts.malformed,
+                memory_bytes=self._raw.nbytes + self._history.nbytes,
+                waiting=len(self._history.pending),
+                lost=self._history.lost,
+            )
+
+    def _info(self, pool: str, metric: str) -> SeriesInfo:
+        sources = self._raw.names[pool, metric]
+        series, newest_at, interval_s = 0, math.nan, 0.0
+        for source in sources.values():
+            positions = source.groups[pool, metric]
+            last_at = self._raw.ring(source).last_at[source.lo + positions]
+            series += positions.size
+            newest_at = float(np.fmax.reduce(last_at, initial=newest_at))
+            interval_s = max(interval_s, source.interval_s)
+        return SeriesInfo(pool, metric, series, interval_s, newest_at, tuple(sorted(sources)))
+
+    def _tidy(self, newest_at: float | None) -> None:
+        """Once a day, drop what is too old; and forget problems of files that somebody has moved away."""
+        assert self._days is not None
+        self._read_problems = {path: text for path, text in self._read_problems.items() if path.exists()}
+        if newest_at is None or self._tidied == utc_day(newest_at):
+            return
+        self._tidied = utc_day(newest_at)
+        self._read_problems.pop(self._days.directory, None)
+        try:
+            self._days.retain(self._tidied)
+        except StorageError as error:
+            self._read_problems[self._days.directory] = str(error)
+
+    def _stored_days(self) -> tuple[date, ...]:
+        """Days on disk, oldest first; none, and a problem, if the folder cannot be listed."""
+        assert self._days is not None
+        try:
+            return self._days.days()
+        except StorageError as error:
+            self._read_problems[self._days.directory] = str(error)
+            return ()
+
+    def _load(self) -> None:
+        """Read the newest `history_s` of the day files back; a file that cannot be read is a problem, not an end."""
+        if self._days is None:
+            return
+        found: dict[tuple[str, str], list[tuple[Float64s, Float64s]]] = {}
+        newest, loaded = -math.inf, 0
+        for day in reversed(self._stored_days()):
+            try:
+                points = self._days.read(day, newest - self._history.history_s)
+            except StorageError as error:
+                self._read_problems[self._days.path(day)] = str(error)
+                continue
+            newest = max([newest, *(float(at[-1]) for at, _ in points.values())])
+            loaded += sum(at.size for at, _ in points.values())
+            for name, trail in points.items():
+                found.setdefault(name, []).append(trail)
+            if (newest > -math.inf and not points) or loaded > self._history.max_points:
+                break
+        for (pool, signal), trails in found.items():
+            at = np.concatenate([trail[0] for trail in reversed(trails)])
+            values = np.concatenate([trail[1] for trail in reversed(trails)])
+            kept = at >= newest - self._history.history_s
+            self._history.trail(pool, signal).load(at[kept], values[kept])
+
+
+def _metric(signal: Signal) -> str:
+    """The name of the raw series: a quantile over time is read from a histogram's buckets."""
+    assert signal.metric is not None
+    from_buckets = signal.quantile is not None and signal.over_s is not None
+    return f"{signal.metric.removesuffix('_bucket')}_bucket" if from_buckets else signal.metric

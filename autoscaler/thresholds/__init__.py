@@ -1,0 +1,1 @@
+"""Judges of what is normal: one class per file, each a `Threshold`."""

@@ -1,0 +1,161 @@
+"""The inference engines' names for the canonical signals, each an ordered list: of several present the first counts.
+
+Two spellings of one signal are never added. Sources: vllm/v1/metrics/loggers.py of vllm-project/vllm, the production
+metrics page and srt/metrics/collector.py of sgl-project/sglang, docs/user_guide/metrics.md of
+triton-inference-server/server, docs/source/reference/metrics.md of huggingface/text-generation-inference,
+prometheus_names.rs of ai-dynamo/dynamo, doc/source/serve/monitoring.md of ray-project/ray, NVIDIA's NIM observability
+pages, and proposal 003 of kubernetes-sigs/gateway-api-inference-extension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autoscaler.signals import is_counter, metric
+from autoscaler.types import Labels
+from collectors.engine_table import ALIASES, COMBINATIONS, NIM, Alias
+from collectors.identity import Identity
+
+__all__ = ["ALIASES", "COMBINATIONS", "NIM", "Alias", "identities"]
+
+_RANKS = ("tp_rank", "pp_rank", "moe_ep_rank")
+"""SGLang's ranks repeat one engine: rank 0 speaks for all."""
+
+_ENGINE_LABELS = ("engine", "model_name", "dp_rank", "worker_id", "WorkerId", "ReplicaId")
+_PARTS = ("_bucket", "_sum", "_count")
+_AFTER_HISTOGRAMS = 100
+_RAY_PREFIXES = ("ray_vllm:", "ray_vllm_")
+_ENGINE_PREFIXES = ("vllm:", "sglang:", "trtllm_", "nv_", "tgi_", "dynamo_", "ray_serve_")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An alias, its canonical metric and its place among the metric's aliases."""
+
+    alias: Alias
+    metric: str
+    rank: int
+
+
+def _index(table: Mapping[str, tuple[Alias, ...]]) -> dict[str, tuple[_Entry, ...]]:
+    found: dict[str, tuple[_Entry, ...]] = {}
+    for name, aliases in table.items():
+        # A bare `_sum` has its histogram's competition to join, and is what counts only where there is no histogram.
+        first = _AFTER_HISTOGRAMS if name != _competition(name) else 0
+        for rank, alias in enumerate(aliases, first):
+            found[alias.name] = (*found.get(alias.name, ()), _Entry(alias, name, rank))
+    return found
+
+
+def identities(name: str, labels: Labels, engine: str = "") -> tuple[Identity, ...] | None:
+    """What a series of an inference engine means; None for a name that no table holds, empty for one to leave out."""
+    spelled = _spelled(name)
+    own = dict(labels)
+    if spelled.startswith(_ENGINE_PREFIXES):
+        if any(own.get(rank, "0") != "0" for rank in _RANKS):
+            return ()
+        if "quantile" in own:
+            # A summary's quantiles cannot be merged over instances.
+            return ()
+    table = _BY_NIM_NAME if engine == "nim" and not spelled.startswith(_ENGINE_PREFIXES) else _BY_NAME
+    meanings = [
+        _identity(entry, part, own)
+        for family, part in _families(spelled, own, table)
+        for entry in table[family]
+        if all(own.get(label, "") in values for label, values in entry.alias.where)
+    ]
+    wanted = tuple(identity for identity in meanings if identity is not None)
+    return wanted or None
+
+
+def _spelled(name: str) -> str:
+    """The engine's own spelling of a name that Ray passed on: it prefixes `ray_` and may replace the colon."""
+    for prefix in _RAY_PREFIXES:
+        if name.startswith(prefix):
+            return "vllm:" + name.removeprefix(prefix)
+    return name
+
+
+def _families(name: str, own: Mapping[str, str], table: Mapping[str, tuple[_Entry, ...]]) -> list[tuple[str, str]]:
+    """The aliases that a sample's name belongs to, each with the part of a histogram that it is (empty: none).
+
+    There can be two: TGI's length of answers is a histogram, and its `_sum` the counter of tokens.
+    """
+    # Triton's documentation prints buckets without `_bucket`; `le` gives them away.
+    found = [(name, "_bucket" if "le" in own else "")] if name in table else []
+    found += [(name.removesuffix(p), p) for p in _PARTS if name.endswith(p) and name.removesuffix(p) in table]
+    if not found:
+        # Counters come with and without `_total`, by the age of the client library.
+        other = name.removesuffix("_total") if name.endswith("_total") else name + "_total"
+        found = [(other, "")] if other in table else []
+    return found
+
+
+def _identity(entry: _Entry, part: str, own: Mapping[str, str]) -> Identity | None:
+    alias = entry.alias
+    if bool(part) != _is_histogram(entry.metric):
+        return None
+    kept = {label: value for label, value in own.items() if label not in (*_RANKS, *alias.drop)}
+    factor = alias.factor
+    if alias.capacity:
+        product = _capacity(own, alias.capacity)
+        if product is None:
+            return None
+        factor = product
+        kept = {label: value for label, value in kept.items() if label in _ENGINE_LABELS}
+    if part == "_bucket":
+        kept["le"] = _scaled_bound(kept.get("le", "+Inf"), factor)
+    if part in ("_bucket", "_count"):
+        # A histogram's unit is in its bounds and its sum; what it counts are observations.
+        factor = 1.0
+    sample = entry.metric + part
+    for label, renamed in alias.rename:
+        if label in kept:
+            kept[renamed] = kept.pop(label)
+    return Identity(
+        sample,
+        tuple(sorted(kept.items())),
+        is_counter(sample),
+        factor,
+        alias.offset,
+        family=_competition(entry.metric),
+        rank=entry.rank,
+        rising=alias.rising,
+    )
+
+
+def _competition(name: str) -> str:
+    """Names of one competition: a mean's `_sum` from one source never joins buckets of another."""
+    for part in _PARTS:
+        whole = metric(name.removesuffix(part)) if name.endswith(part) else None
+        if whole is not None and whole.kind == "histogram":
+            return whole.name
+    return name
+
+
+def _is_histogram(name: str) -> bool:
+    found = metric(name)
+    return found is not None and found.kind == "histogram" and found.name == name
+
+
+def _capacity(own: Mapping[str, str], labels: tuple[str, str]) -> float | None:
+    """The product of two numbers that an info series carries as labels."""
+    try:
+        return float(int(own.get(labels[0], "")) * int(own.get(labels[1], "")))
+    except ValueError:
+        return None
+
+
+def _scaled_bound(bound: str, factor: float) -> str:
+    """A bucket's upper bound in the canonical unit; unchanged text where the unit is the same."""
+    if factor == 1.0 or bound in ("+Inf", "inf", "Inf"):
+        return bound
+    try:
+        return repr(float(f"{float(bound) * factor:.12g}"))
+    except ValueError:
+        return bound
+
+
+_BY_NAME = _index(ALIASES)
+_BY_NIM_NAME = _index(NIM)

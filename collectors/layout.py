@@ -1,0 +1,229 @@
+"""From the series of a page to the columns of a batch: who feeds which column, computed once per layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoscaler.signals import is_counter
+from autoscaler.types import Labels, SeriesKey
+from collectors.identity import Identity
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+INT64_BLANK_FROM = 9.2e18
+"""DCGM's INT64 blanks are 0x7ffffffffffffff0 and above (dcgm_structs.h); a float holds them only about."""
+INT32_BLANKS = (2147483632.0, 2147483635.0)
+"""First and last of DCGM's INT32 blanks, which INT64 fields also carry. Exactly these four: a real energy counter
+passes this range, so nothing beyond it is a blank."""
+FP64_BLANK_FROM = 140737488355328.0
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """A canonical metric that no series carries alone: of `left` and the `right` of equal labels, or the only right.
+
+    Nothing to subtract (no error was ever counted) leaves a difference's left side as it is.
+    """
+
+    metric: str
+    operation: Literal["product", "quotient", "difference"]
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Spellings of one metric at one target, best first: of each its rank and the series that carry it."""
+
+    family: str
+    entrants: tuple[tuple[int, Indices], ...]
+
+    def winner(self, present: NDArray[np.bool_]) -> int:
+        """The best rank that the page carries; the first one if it carries none."""
+        return next((rank for rank, series in self.entrants if present[series].any()), self.entrants[0][0])
+
+
+@dataclass(slots=True)
+class Ratchet:
+    """Turns a number that may fall into a counter: only what it rises by counts. `after` is kept across layouts."""
+
+    after: dict[SeriesKey, tuple[float, float]] = field(default_factory=dict)
+
+    def keep(self, keys: Sequence[SeriesKey]) -> None:
+        """Forget all other series."""
+        if self.after:
+            wanted = set(keys)
+            self.after = {key: state for key, state in self.after.items() if key in wanted}
+
+    def count(self, key: SeriesKey, value: float) -> float:
+        """The total of all rises so far; a first value is where counting starts."""
+        if np.isnan(value):
+            return value
+        last, total = self.after.get(key, (value, 0.0))
+        total += max(0.0, value - last)
+        self.after[key] = (value, total)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Columns of a batch and where they come from. `parts` arrays have one entry per (series, column) pair.
+
+    series: (parts,) index of the series that is read. column: (parts,) index of the column that is fed; where several
+    feed one column, the first that has a value does. The rest says how a printed value becomes a canonical one.
+    """
+
+    keys: tuple[SeriesKey, ...]
+    series: Indices
+    column: Indices
+    factor: Floats
+    offset: Floats
+    int64: Indices
+    fp64: Indices
+    masked: tuple[tuple[int, int], ...]
+    lowest_bit: tuple[int, ...]
+    rising: tuple[int, ...]
+    combined: tuple[tuple[int, str, int, int | None], ...]
+    contests: tuple[Contest, ...]
+    winners: tuple[int, ...]
+    shared: bool
+
+    def standing(self, present: NDArray[np.bool_]) -> bool:
+        """Whether the spellings that won are those that win among the series present now."""
+        return all(c.winner(present) == rank for c, rank in zip(self.contests, self.winners, strict=True))
+
+    def fill(self, printed: Floats, ratchet: Ratchet) -> tuple[Floats, int]:
+        """Canonical values (columns,) of printed ones (series,), NaN = none, and how many were blanks or infinite."""
+        values = printed[self.series]
+        void = np.isinf(values)
+        if self.int64.size:
+            integers = values[self.int64]
+            first, last = INT32_BLANKS
+            void[self.int64] |= (integers >= INT64_BLANK_FROM) | ((integers >= first) & (integers <= last))
+        if self.fp64.size:
+            void[self.fp64] |= values[self.fp64] >= FP64_BLANK_FROM
+        values[void] = np.nan
+        blanks = int(np.unique(self.series[void]).size)
+        for part, bits in self.masked:
+            if not np.isnan(values[part]):
+                values[part] = float(bool(int(values[part]) & bits))
+        for part in self.lowest_bit:
+            mask = 0 if np.isnan(values[part]) else int(values[part])
+            values[part] = (mask & -mask).bit_length() - 1 if mask else np.nan
+        values = values * self.factor + self.offset
+        if self.shared:
+            filled = np.full(len(self.keys), np.nan)
+            usable = ~np.isnan(values)
+            # Of repeated indices the last assignment stays, so the order is turned round for the first to win.
+            filled[self.column[usable][::-1]] = values[usable][::-1]
+        else:
+            filled = values
+        for column in self.rising:
+            filled[column] = ratchet.count(self.keys[column], float(filled[column]))
+        for column, operation, left, right in self.combined:
+            other = 0.0 if right is None else float(filled[right])
+            filled[column] = combine(operation, float(filled[left]), other)
+        return filled, blanks
+
+
+def combine(operation: str, left: float, right: float) -> float:
+    """The value of a combination; a quotient by zero has none."""
+    match operation:
+        case "product":
+            return left * right
+        case "difference":
+            return left - right
+        case _:
+            return left / right if right else float("nan")
+
+
+def arrange(
+    identities: Sequence[Sequence[Identity]],
+    labels: Labels,
+    present: NDArray[np.bool_],
+    combinations: Sequence[Combination] = (),
+) -> Layout:
+    """The layout of a page whose series i means `identities[i]`, at a target with these labels."""
+    contests = _contests(identities)
+    winners = tuple(contest.winner(present) for contest in contests)
+    beaten = _beaten(contests, winners)
+    columns: dict[SeriesKey, int] = {}
+    parts: list[tuple[int, int, Identity]] = []
+    target = dict(labels)
+    for series, meanings in enumerate(identities):
+        for identity in meanings:
+            if (identity.family, identity.rank) not in beaten:
+                key = SeriesKey(identity.metric, merged(identity.labels, target), identity.counter)
+                parts.append((series, columns.setdefault(key, len(columns)), identity))
+    shared = len(columns) < len(parts)
+    combined = _combined(columns, combinations)
+    rows = [identity for _, _, identity in parts]
+    return Layout(
+        keys=tuple(columns),
+        series=np.array([series for series, _, _ in parts], dtype=np.int64),
+        column=np.array([column for _, column, _ in parts], dtype=np.int64),
+        factor=np.array([row.factor for row in rows], dtype=np.float64),
+        offset=np.array([row.offset for row in rows], dtype=np.float64),
+        int64=np.array([n for n, row in enumerate(rows) if row.blank == "int64"], dtype=np.int64),
+        fp64=np.array([n for n, row in enumerate(rows) if row.blank == "fp64"], dtype=np.int64),
+        masked=tuple((n, row.bits) for n, row in enumerate(rows) if row.bits),
+        lowest_bit=tuple(n for n, row in enumerate(rows) if row.lowest_bit),
+        rising=tuple(dict.fromkeys(column for _, column, row in parts if row.rising)),
+        combined=combined,
+        contests=contests,
+        winners=winners,
+        shared=shared or bool(combined),
+    )
+
+
+def merged(labels: Labels, target: Mapping[str, str]) -> Labels:
+    """Labels of a series at a target. The target's win; the page's stay as `exported_...`, as Prometheus does it."""
+    both = {(f"exported_{name}" if name in target else name): value for name, value in labels}
+    both.update(target)
+    return tuple(sorted(both.items()))
+
+
+def _contests(identities: Sequence[Sequence[Identity]]) -> tuple[Contest, ...]:
+    entrants: dict[str, dict[int, list[int]]] = {}
+    for series, meanings in enumerate(identities):
+        for identity in meanings:
+            if identity.family:
+                entrants.setdefault(identity.family, {}).setdefault(identity.rank, []).append(series)
+    return tuple(
+        Contest(family, tuple((rank, np.array(series)) for rank, series in sorted(ranks.items())))
+        for family, ranks in entrants.items()
+        if len(ranks) > 1
+    )
+
+
+def _beaten(contests: Sequence[Contest], winners: Sequence[int]) -> set[tuple[str, int]]:
+    return {
+        (contest.family, rank)
+        for contest, winner in zip(contests, winners, strict=True)
+        for rank, _ in contest.entrants
+        if rank != winner
+    }
+
+
+def _combined(
+    columns: dict[SeriesKey, int], combinations: Sequence[Combination]
+) -> tuple[tuple[int, str, int, int | None], ...]:
+    """Columns that are computed from others; they are added to `columns`, after those that are read."""
+    found: list[tuple[int, str, int, int | None]] = []
+    for rule in combinations:
+        lefts = [key for key in columns if key.metric == rule.left]
+        counter = is_counter(rule.metric)
+        rights = {key.labels: column for key, column in columns.items() if key.metric == rule.right}
+        for key in lefts:
+            right = rights.get(key.labels, next(iter(rights.values())) if len(rights) == 1 else None)
+            made = SeriesKey(rule.metric, key.labels, counter)
+            if made not in columns and (right is not None or rule.operation == "difference"):
+                columns[made] = len(columns)
+                found.append((columns[made], rule.operation, columns[key], right))
+    return tuple(found)

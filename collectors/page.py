@@ -1,0 +1,269 @@
+"""Pages of one target, read at more than a million lines a second once its series are known.
+
+The text before the value of a line is the same scrape after scrape. So the exact prefix `name{...}` is looked up in a
+dictionary, and what is left is one number; where the lines even kept their order, one comparison with the page before
+does instead. Only the strict grammar may add a prefix, and only one that ends where the series ends; then a hit proves
+that the rest of the line is the value. Whatever is odd (a timestamp, an exemplar, a tab) misses and is read strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoscaler.types import Batch, Labels, SeriesKey
+from collectors import grammar
+from collectors.grammar import VALUE_BYTES, Exemplar, Malformed, Sample, parse, samples
+from collectors.identity import Resolve
+from collectors.known import KnownSeries, Limits, Shape
+from collectors.layout import Layout, Ratchet, arrange
+from collectors.resolve import COMBINATIONS, resolve
+
+__all__ = ["Exemplar", "Limits", "Malformed", "PageReader", "Sample", "parse", "samples"]
+
+NAN = float("nan")
+STALE_INTERVALS = 3.0
+
+_Printed = tuple[NDArray[np.float64], NDArray[np.int64], float]
+"""Printed values (series,), the series that were printed, and the time of the batch."""
+_Tokens = tuple[list[bytes], NDArray[np.int64], int]
+"""The value of each line as printed, the line's series, and how many lines repeat a series."""
+_DEFAULT_LIMITS = Limits()
+
+
+class PageReader:
+    """Reads the pages of one target into batches.
+
+    After each `read`, for that page: `lines` (neither blank nor comment), `rejected` of them and the first of these in
+    `first_rejected`, `duplicates` (a series printed again: the last one counts), `sentinels` (values that say
+    "no value", and infinite ones).
+    """
+
+    def __init__(
+        self,
+        source: str,
+        labels: Labels,
+        interval_s: float,
+        resolve: Resolve = resolve,
+        limits: Limits = _DEFAULT_LIMITS,
+    ) -> None:
+        self._source = source
+        self._labels = tuple(sorted(labels))
+        self._interval_s = interval_s
+        self._limits = limits
+        self._known = KnownSeries(resolve, limits)
+        self._shape = Shape()
+        self._order: list[int] = []
+        self._layout: Layout | None = None
+        self._keys: tuple[SeriesKey, ...] = ()
+        self._ratchet = Ratchet()
+        self._scrape = 0
+        self._comments: list[bytes] = []
+        self._indented = False
+        self._terminated = False
+        self._start_count()
+
+    def __len__(self) -> int:
+        """Series known."""
+        return len(self._known)
+
+    def read(self, page: bytes, at: float, openmetrics: bool = False) -> Batch:
+        """The values of a page that was fetched at `at`.
+
+        When every sample carries a timestamp, the batch is dated with the newest of them (never later than `at`): a
+        page served twice is then one point, not two. Samples over three intervals older than the batch are missing.
+        """
+        self._start_count()
+        self._scrape += 1
+        if len(page) > self._limits.page_bytes:
+            self.lines = 1
+            self._reject(page[:200], f"is part of a page of {len(page)} bytes; the limit is {self._limits.page_bytes}")
+            return self._batch(np.full(len(self._known), NAN), np.zeros(0, dtype=np.int64), at)
+        lines = self._whole_lines(page)
+        # One comparison finds comments, blank and indented lines: '#', space and tab sort before '$', names after it.
+        plain = [line for line in lines if line >= b"$"]
+        self._note_comments([line for line in lines if line < b"$"])
+        printed, present, at = self._read_known(plain, at) or self._read_any(lines, at, openmetrics)
+        self._known.mark(present, self._scrape)
+        batch = self._batch(printed, present, at)
+        if self._scrape % self._limits.evict_after == 0 and self._known.evict(self._scrape):
+            self._shape, self._order = Shape(), []
+        return batch
+
+    # --- the warm path ------------------------------------------------------------------------------------------
+
+    def _read_known(self, plain: Sequence[bytes], at: float) -> _Printed | None:
+        """Values of a page whose lines are all known. None as soon as anything needs a closer look."""
+        if self._indented:
+            return None
+        found = self._in_place(plain) or self._by_prefix(plain)
+        if found is None:
+            return None
+        tokens, series, repeats = found
+        # `float` takes more than the format does; what all tokens consist of is checked in one go.
+        if b"".join(tokens).translate(None, VALUE_BYTES):
+            return None
+        try:
+            values = list(map(float, tokens))
+        except ValueError:
+            return None
+        printed = np.full(len(self._known), NAN)
+        printed[series] = values
+        self.lines += len(plain)
+        self.duplicates = repeats
+        return printed, series, at
+
+    def _in_place(self, plain: Sequence[bytes]) -> _Tokens | None:
+        """What follows the prefixes of the page before, if every line still has its place; spares all look-ups."""
+        shape = self._shape
+        if len(plain) != len(shape.prefixes) or not all(map(bytes.startswith, plain, shape.prefixes)):
+            return None
+        tokens = [line[length:] for line, length in zip(plain, shape.lengths, strict=True)]
+        return tokens, shape.series, shape.repeats
+
+    def _by_prefix(self, plain: Sequence[bytes]) -> _Tokens | None:
+        """What follows the last blank of each line, if what precedes it is a known prefix."""
+        cuts = [line.rfind(b" ") + 1 for line in plain]
+        index = self._known.index
+        order = [n for line, cut in zip(plain, cuts, strict=True) if (n := index.get(line[:cut])) is not None]
+        if len(order) < len(plain):
+            return None
+        # An exporter that shuffles its lines never shows one order twice, and its order is not worth keeping.
+        if order == self._order:
+            self._shape = self._known.shape([line[:cut] for line, cut in zip(plain, cuts, strict=True)], order)
+        self._order = order
+        tokens = [line[cut:] for line, cut in zip(plain, cuts, strict=True)]
+        return tokens, np.array(order, dtype=np.int64), len(order) - len(set(order))
+
+    # --- the thorough path --------------------------------------------------------------------------------------
+
+    def _read_any(self, lines: Sequence[bytes], at: float, openmetrics: bool) -> _Printed:
+        """Values of any page, line by line and in order, so that of a series printed twice the last one counts."""
+        values = [NAN] * len(self._known)
+        times: dict[int, float] = {}
+        present: list[int] = []
+        for raw in lines:
+            if grammar.blank_or_comment(raw):
+                continue
+            self.lines += 1
+            try:
+                series, value, time = self._read_line(raw, openmetrics)
+            except Malformed as why:
+                self._reject(raw, str(why))
+                continue
+            if series == len(values):
+                values.append(NAN)
+            values[series] = value
+            present.append(series)
+            if time is None:
+                times.pop(series, None)
+            else:
+                times[series] = time
+        distinct = set(present)
+        self.duplicates = len(present) - len(distinct)
+        if times:
+            if len(times) == len(distinct):
+                at = min(at, max(times.values()))
+            for series, time in times.items():
+                if not time >= at - STALE_INTERVALS * self._interval_s:
+                    values[series] = NAN
+        return np.array(values, dtype=np.float64), np.array(present, dtype=np.int64), at
+
+    def _read_line(self, raw: bytes, openmetrics: bool) -> tuple[int, float, float | None]:
+        """Series, value and source time of one line. Raises Malformed."""
+        cut, before = _cuts(raw)
+        series = self._known.index.get(raw[:cut])
+        if series is not None and (value := _number(raw[cut:])) is not None:
+            return series, value, None
+        series = self._known.index.get(raw[:before])
+        if series is not None:
+            value, time = _number(raw[before : cut - 1]), _time(raw[cut:], openmetrics)
+            if value is not None and time is not None:
+                return series, value, time
+        return self._read_strictly(raw, openmetrics)
+
+    def _read_strictly(self, raw: bytes, openmetrics: bool) -> tuple[int, float, float | None]:
+        if len(raw) > self._limits.line_bytes:
+            raise Malformed(f"has {len(raw)} bytes; the limit is {self._limits.line_bytes}")
+        text = grammar.text_of(raw)
+        sample, end = grammar.parse_line(text, openmetrics)
+        series = self._known.number(sample)
+        if sample.exemplar is None:
+            cut, before = _cuts(raw)
+            prefix = raw[: cut if sample.timestamp is None else before]
+            # The prefix must end where the series ends, give or take blanks: only then is the rest one value.
+            if prefix.endswith(b" ") and prefix.rstrip(b" \t") == text[:end].encode():
+                self._known.remember(prefix, series)
+        return series, sample.value, sample.timestamp
+
+    # --- around both --------------------------------------------------------------------------------------------
+
+    def _batch(self, printed: NDArray[np.float64], present: NDArray[np.int64], at: float) -> Batch:
+        here = np.zeros(len(self._known), dtype=np.bool_)
+        here[present] = True
+        layout = self._layout
+        if layout is None or self._known.changed or (present.size and not layout.standing(here)):
+            layout = arrange(self._known.meanings(), self._labels, here, COMBINATIONS)
+            if layout.keys == self._keys:
+                layout = replace(layout, keys=self._keys)
+            self._layout, self._keys = layout, layout.keys
+            self._ratchet.keep(self._keys)
+            self._known.changed = False
+        values, self.sentinels = layout.fill(printed, self._ratchet)
+        return Batch(self._source, at, self._interval_s, layout.keys, values, self._labels)
+
+    def _whole_lines(self, page: bytes) -> list[bytes]:
+        """The page's lines, without a last one that was cut off.
+
+        A page need not end in a line feed. But a target that ends its pages with one and now does not was cut off, and
+        half a number looks like a number.
+        """
+        lines = grammar.split(page)
+        if page.endswith(b"\n"):
+            self._terminated = True
+        elif self._terminated and not grammar.blank_or_comment(lines[-1]):
+            self.lines += 1
+            self._reject(lines.pop(), "is the cut-off end of the page")
+        return lines
+
+    def _note_comments(self, comments: list[bytes]) -> None:
+        if comments != self._comments:
+            self._comments = comments
+            self._indented = not all(map(grammar.blank_or_comment, comments))
+            self._known.declare(grammar.types_of(comments))
+
+    def _start_count(self) -> None:
+        self.lines = 0
+        self.rejected = 0
+        self.first_rejected = ""
+        self.duplicates = 0
+        self.sentinels = 0
+
+    def _reject(self, raw: bytes, why: str) -> None:
+        self.rejected += 1
+        if not self.first_rejected:
+            self.first_rejected = f"the line {grammar.shortened(raw)!r} {why}"
+
+
+def _cuts(raw: bytes) -> tuple[int, int]:
+    """Where the last word of a line starts, and the one before it; 0 without a blank before."""
+    cut = raw.rfind(b" ") + 1
+    return cut, raw.rfind(b" ", 0, cut - 1) + 1 if cut else 0
+
+
+def _number(token: bytes) -> float | None:
+    if token.translate(None, VALUE_BYTES):
+        return None
+    try:
+        return float(token)
+    except ValueError:
+        return None
+
+
+def _time(token: bytes, openmetrics: bool) -> float | None:
+    if openmetrics:
+        return _number(token)
+    return int(token) / 1000.0 if len(token) <= 20 and token.isdigit() else None

@@ -1,0 +1,45 @@
+"""What a series of any page means: asked once per series, of the tables of DCGM and of the inference engines."""
+
+from __future__ import annotations
+
+from autoscaler.signals import is_counter
+from autoscaler.types import Labels
+from collectors import dcgm, engines
+from collectors.identity import Identity, Resolve
+from collectors.layout import Combination
+
+WORKLOAD = ("pod", "namespace", "container")
+"""Labels that a Prometheus in between renames to `exported_...`; the plain ones then name the exporter's own pod."""
+
+COMBINATIONS: tuple[Combination, ...] = engines.COMBINATIONS
+
+
+def resolver(engine: str = "") -> Resolve:
+    """How to read the pages of one kind of target. Give "nim" for NVIDIA NIM, whose names carry no prefix."""
+
+    def resolve(name: str, labels: Labels, hint: str) -> tuple[Identity, ...]:
+        # When a series was created is no measurement; some libraries type it as a gauge, which reads as load.
+        if name.endswith("_created"):
+            return ()
+        kept = workload_labels(labels)
+        found = dcgm.identities(name, kept)
+        if found is None:
+            found = engines.identities(name, kept, engine)
+        if found is None:
+            found = (Identity(name, kept, is_counter(name, hint)),)
+        return found
+
+    return resolve
+
+
+resolve = resolver()
+
+
+def workload_labels(labels: Labels) -> Labels:
+    """Labels with a value, sorted; `exported_pod` and its like take the place of the plain ones."""
+    kept = {name: value for name, value in labels if value}
+    for name in WORKLOAD:
+        exported = kept.pop(f"exported_{name}", None)
+        if exported is not None:
+            kept[name] = exported
+    return tuple(sorted(kept.items()))

@@ -1,0 +1,234 @@
+"""The scraper: asks every target for its page at its own pace, on a thread and an event loop of its own.
+
+The event loop's timers pace the targets: they are monotonic, so that a step of the wall clock bunches nothing. What a
+sample is dated with comes from the Clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import aiohttp
+import numpy as np
+import structlog
+
+from autoscaler.clock import monotonic
+from autoscaler.ports import Clock
+from autoscaler.types import Batch, Labels
+from collectors.discovery import Target
+from collectors.fetch import Page, PageError, fetch, open_session
+from collectors.page import Limits, PageReader
+
+__all__ = ["Scraper", "Target", "TargetStatus"]
+
+log = structlog.get_logger(__name__)
+
+MAX_PAGE_BYTES = 64 << 20
+QUEUE_LIMIT = 2048
+LARGE_PAGE_BYTES = 512 << 10
+"""Pages from here on (some 2,000 lines, 20 ms when new) are read on a thread of their own."""
+STOP_S = 0.9
+NOT_ASKED = "not asked yet"
+START_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """How a target does. `last_at`: when it last answered with a page, None = never. `error`: why it is not up.
+
+    lines, rejected: sample lines of its last page, and how many of them could not be read. duration_s: of its last
+    scrape, reading included.
+    """
+
+    url: str
+    labels: Labels
+    up: bool = False
+    last_at: float | None = None
+    error: str = NOT_ASKED
+    lines: int = 0
+    rejected: int = 0
+    duration_s: float = 0.0
+
+
+class Scraper:
+    """A collector of pages. `start` it, `collect` at every tick, `stop` it.
+
+    targets: the pages, or a function that says which there are now; it is called about every `refresh_s` on the
+    scraper's thread and must not wait for anything. An arriving batch sets `wake`. When nobody collects, the oldest
+    batches beyond `queue_limit` are dropped and counted.
+    """
+
+    def __init__(
+        self,
+        targets: Callable[[], Iterable[Target]] | Sequence[Target],
+        clock: Clock,
+        wake: threading.Event | None = None,
+        *,
+        max_page_bytes: int = MAX_PAGE_BYTES,
+        queue_limit: int = QUEUE_LIMIT,
+        refresh_s: float = 1.0,
+    ) -> None:
+        self._targets = targets if callable(targets) else lambda: targets
+        self._clock = clock
+        self._wake = wake
+        self._max_page_bytes = max_page_bytes
+        self._queue_limit = queue_limit
+        self._refresh_s = refresh_s
+        self._lock = threading.Lock()
+        self._queue: deque[Batch] = deque()
+        self._statuses: dict[Target, TargetStatus] = {}
+        self._watchers: dict[Target, asyncio.Task[None]] = {}
+        self._readers = ThreadPoolExecutor(1, "scrape-large-page")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self.dropped = 0
+
+    # --- the caller's side --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start scraping; returns when the scraper's loop runs."""
+        if self._thread is not None:
+            raise RuntimeError("the scraper was started before; make a new one")
+        running = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(running,), name="scrape", daemon=True)
+        self._thread.start()
+        running.wait(START_S)
+
+    def stop(self) -> None:
+        """Stop within a second, requests under way included. What has arrived can still be collected."""
+        if self._thread is None or self._loop is None or self._stopping is None:
+            return
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(STOP_S)
+
+    def collect(self, now: float) -> tuple[Batch, ...]:
+        """Every batch that arrived since the last call, oldest first."""
+        with self._lock:
+            batches = tuple(self._queue)
+            self._queue.clear()
+        return batches
+
+    def status(self) -> tuple[TargetStatus, ...]:
+        """How each target does now."""
+        with self._lock:
+            return tuple(self._statuses.values())
+
+    # --- the scraper's thread -----------------------------------------------------------------------------------
+
+    def _run(self, running: threading.Event) -> None:
+        loop = self._loop = asyncio.new_event_loop()
+        # Names are looked up on these threads: a name server that hangs for some targets must not hold up the rest.
+        loop.set_default_executor(ThreadPoolExecutor(32, "scrape-names"))
+        self._stopping = asyncio.Event()
+        try:
+            loop.run_until_complete(self._main(self._stopping, running))
+        finally:
+            self._readers.shutdown(wait=False, cancel_futures=True)
+            loop.close()
+
+    async def _main(self, stopping: asyncio.Event, running: threading.Event) -> None:
+        async with open_session() as session:
+            running.set()
+            while not stopping.is_set():
+                self._refresh(session)
+                try:
+                    await asyncio.wait_for(stopping.wait(), self._refresh_s)
+                except TimeoutError:
+                    continue
+            for watcher in self._watchers.values():
+                watcher.cancel()
+            await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+
+    def _refresh(self, session: aiohttp.ClientSession) -> None:
+        try:
+            wanted = dict.fromkeys(self._targets())
+        except Exception:
+            log.exception("targets unknown", next_step="scraping goes on with the targets known before")
+            return
+        for target in [t for t in self._watchers if t not in wanted]:
+            self._watchers.pop(target).cancel()
+            with self._lock:
+                del self._statuses[target]
+            self._put(_silent(target, self._clock.now(), "gone"))
+        for target in [t for t in wanted if t not in self._watchers]:
+            with self._lock:
+                self._statuses[target] = TargetStatus(target.url, target.labels)
+            self._watchers[target] = asyncio.create_task(self._watch(session, target))
+
+    async def _watch(self, session: aiohttp.ClientSession, target: Target) -> None:
+        loop = asyncio.get_running_loop()
+        limits = Limits(page_bytes=self._max_page_bytes)
+        reader = PageReader(target.source, target.labels, target.interval_s, limits=limits)
+        due = loop.time() + (target.phase * target.interval_s - loop.time()) % target.interval_s
+        while True:
+            await asyncio.sleep(due - loop.time())
+            await self._scrape(session, target, reader)
+            # A scrape that took longer than the interval skips beats; it keeps its phase and never runs twice at once.
+            due += target.interval_s * max(1, math.ceil((loop.time() - due) / target.interval_s))
+
+    async def _scrape(self, session: aiohttp.ClientSession, target: Target, reader: PageReader) -> None:
+        began = monotonic()
+        at = self._clock.now()
+        before = self._statuses[target]
+        try:
+            page = await fetch(session, target, self._max_page_bytes)
+            batch = await self._read(reader, page, at)
+        except PageError as error:
+            batch = _silent(target, at, "down")
+            after = replace(before, up=False, error=str(error))
+        except Exception as error:
+            log.exception("page unread", target=target.source, next_step="report this with the page")
+            batch = _silent(target, at, "down")
+            after = replace(before, up=False, error=f"the page could not be read ({type(error).__name__}: {error})")
+        else:
+            after = replace(before, up=True, last_at=at, error="", lines=reader.lines, rejected=reader.rejected)
+            if after.rejected and not before.rejected:
+                log.warning("lines rejected", target=target.source, lines=after.rejected, first=reader.first_rejected)
+        self._note(target, before, replace(after, duration_s=monotonic() - began))
+        self._put(batch)
+
+    async def _read(self, reader: PageReader, page: Page, at: float) -> Batch:
+        if len(page.body) < LARGE_PAGE_BYTES:
+            batch = reader.read(page.body, at, page.openmetrics)
+        else:
+            loop = asyncio.get_running_loop()
+            batch = await loop.run_in_executor(self._readers, reader.read, page.body, at, page.openmetrics)
+        if reader.lines and reader.rejected == reader.lines:
+            raise PageError(f"not one line of {reader.lines} is a sample: {reader.first_rejected}; check the path")
+        return batch
+
+    def _note(self, target: Target, before: TargetStatus, after: TargetStatus) -> None:
+        with self._lock:
+            self._statuses[target] = after
+        if after.error and after.error != before.error:
+            log.warning("target down", target=target.source, reason=after.error)
+        elif after.up and not before.up:
+            # The first page of each of hundreds of targets is no news; that one is back, is.
+            (log.debug if before.error == NOT_ASKED else log.info)("target up", target=target.source, lines=after.lines)
+
+    def _put(self, batch: Batch) -> None:
+        with self._lock:
+            self._queue.append(batch)
+            if len(self._queue) > self._queue_limit:
+                self._drop_oldest()
+        if self._wake is not None:
+            self._wake.set()
+
+    def _drop_oldest(self) -> None:
+        # A later page makes up for a lost one, but nothing repeats that a target is gone.
+        place = next((n for n, batch in enumerate(self._queue) if batch.state != "gone"), 0)
+        del self._queue[place]
+        self.dropped += 1
+
+
+def _silent(target: Target, at: float, state: Literal["down", "gone"]) -> Batch:
+    return Batch(target.source, at, target.interval_s, (), np.empty(0), target.labels, state)

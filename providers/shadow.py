@@ -1,0 +1,23 @@
+"""A provider that looks and does not touch: what would have been done is decided, recorded and withheld."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoscaler.ports import Provider
+from autoscaler.types import Action, Fleet, Launch, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowProvider:
+    """Observes through `inner`; never lets it act."""
+
+    inner: Provider
+
+    def observe(self) -> Fleet:
+        return self.inner.observe()
+
+    def apply(self, action: Action) -> Outcome:
+        instance = None if isinstance(action, Launch) else action.instance
+        text = f"shadow: {action.kind} was not carried out"
+        return Outcome(action.id, action.pool, "withheld", action.at, instance, text=text)

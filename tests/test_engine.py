@@ -1,0 +1,308 @@
+"""decide(): tables of single situations and the invariants that hold in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoscaler.engine import awake, decide, learn, remember
+from autoscaler.policies.step import Step
+from autoscaler.ruleset import Bounds, Condition, Group, Rule, RuleSet, ScaleIn, ScaleOut
+from autoscaler.thresholds.sigma import Sigma
+from autoscaler.types import Capacity, Frame, Launch, Memory, Outcome, Override, Plan, Quality, World
+from tests.worlds import NOW, OFFER, condition, fleet, frame, queue_step, rules, settled, world
+
+
+def wanted(r: RuleSet, w: World, m: Memory | None = None) -> int:
+    return decide(r, w, m if m is not None else settled(4)).want
+
+
+@pytest.mark.parametrize(
+    ("load", "quality", "expected"),
+    [
+        pytest.param(85.0, "fresh", 9, id="demand over capacity sizes the pool"),
+        pytest.param(42.0, "fresh", 4, id="inside the dead band nothing moves"),
+        pytest.param(12.0, "fresh", 2, id="less demand shrinks the pool"),
+        pytest.param(0.0, "fresh", 1, id="a true zero keeps the last replica for a while"),
+        pytest.param(85.0, "partial", 9, id="partial data may raise"),
+        pytest.param(12.0, "partial", 4, id="partial data never lowers"),
+        pytest.param(85.0, "stale", 9, id="the last value known is a lower bound"),
+        pytest.param(12.0, "stale", 4, id="stale data never lower"),
+        pytest.param(12.0, "frozen", 4, id="a frozen series is no idleness"),
+        pytest.param(12.0, "missing", 4, id="no data is not zero"),
+        pytest.param(float("inf"), "fresh", 4, id="infinite demand is no demand"),
+        pytest.param(float("nan"), "missing", 4, id="NaN is no demand"),
+    ],
+)
+def test_a_target_follows_its_signal_as_far_as_its_quality_allows(load: float, quality: Quality, expected: int) -> None:
+    assert wanted(rules(), world(frame(load, quality=quality))) == expected
+
+
+def test_a_signal_that_nothing_provides_holds_and_says_so() -> None:
+    decision = decide(rules(), world(None), settled(4))
+    assert decision.want == 4
+    assert "nothing provides requests_arrived_total" in decision.reasons[-1].text
+
+
+def test_a_fleet_that_was_never_reported_decides_nothing_and_leaves_no_trace() -> None:
+    unseen = replace(world(100.0), fleet=None)
+    decision = decide(rules(bounds=Bounds(3, 20)), unseen, Memory())
+    assert decision.blind
+    assert remember(rules(), Memory(), decision, Plan("chat", 1)).want is None
+
+
+def test_a_fleet_report_that_is_too_old_holds() -> None:
+    assert wanted(rules(), world(200.0, there=fleet(4, at=NOW - 200))) == 4
+
+
+def test_the_first_decision_after_a_cold_start_is_the_present_size() -> None:
+    assert wanted(rules(), world(10.0, there=fleet(5)), Memory()) == 5
+
+
+def test_pending_replicas_are_not_ordered_again() -> None:
+    r = rules(rules=(queue_step(by=2),))
+    first = decide(r, world(queue=80.0, there=fleet(2)), settled(2))
+    assert first.want == 4
+    memory = remember(r, settled(2), first, Plan("chat", first.number))
+    cooled = replace(memory, cooldown_until={})
+    second = decide(r, world(queue=80.0, there=fleet(2, pending=2)), cooled)
+    assert second.want == 6, "two more than the four that are ready or ordered"
+    assert decide(r, world(queue=80.0, there=fleet(2, pending=2)), memory).want == 4, "and none while it cools down"
+
+
+def test_of_a_target_and_a_step_the_larger_number_wins() -> None:
+    r = rules(rules=(*rules().rules, queue_step(by=3)))
+    assert wanted(r, world(45.0, 80.0)) == 7
+    assert wanted(r, world(95.0, 80.0)) == 10
+
+
+def test_a_rule_that_cannot_be_judged_keeps_a_target_from_shrinking() -> None:
+    r = rules(rules=(*rules().rules, queue_step()))
+    assert wanted(r, world(12.0, None)) == 4
+    assert wanted(r, world(95.0, None)) == 10, "but it never blocks growth"
+
+
+def test_step_rules_alone_never_shrink() -> None:
+    assert wanted(rules(rules=(queue_step(),)), world(queue=0.0)) == 4
+
+
+def test_scale_in_by_its_own_condition_takes_one_at_a_time() -> None:
+    r = rules(rules=(queue_step(),), scale_in=replace(rules().scale_in, when=condition("load", -1.0), by=1))
+    assert wanted(r, world(0.0, 0.0)) == 3
+
+
+def test_hold_times_run_on_sample_times_not_on_ticks() -> None:
+    r = rules(rules=(queue_step(for_s=30.0),))
+    memory = settled(4)
+    sample = frame(80.0, at=NOW - 5)
+    for tick in range(10):
+        later = replace(world(queue=sample), now=NOW + 5 * tick, fleet=fleet(4, at=NOW + 5 * tick))
+        decision = decide(r, later, memory)
+        assert decision.want == 4, "one sample, however often it is read, proves no duration"
+        memory = remember(r, memory, decision, Plan("chat", decision.number))
+    fresh = replace(world(queue=frame(80.0, 80.0, at=NOW + 50)), now=NOW + 50, fleet=fleet(4, at=NOW + 50))
+    assert decide(r, fresh, memory).want == 6
+
+
+def test_a_condition_that_breaks_starts_its_hold_time_afresh() -> None:
+    r = rules(rules=(queue_step(for_s=30.0),))
+    memory = replace(settled(4), met_since={"queue": NOW - 40})
+    calm = decide(r, world(queue=10.0), memory)
+    assert remember(r, memory, calm, Plan("chat", calm.number)).met_since == {}
+
+
+def test_a_quorum_needs_that_many_and_unknown_ones_leave_it_open() -> None:
+    two_of_three = Group(2, tuple(condition(s, 50).test for s in ("load", "queue", "absent")))
+    r = rules(rules=(Rule("crowd", Step(1), Condition(two_of_three)),))
+    assert wanted(r, world(80.0, 80.0)) == 5
+    assert wanted(r, world(10.0, 10.0)) == 4
+    assert "cannot be judged" in decide(r, world(80.0, 10.0), settled(4)).reasons[-1].text
+
+
+def test_a_three_sigma_condition_judges_by_the_history_before_the_point() -> None:
+    ruled = rules(rules=(Rule("odd", Step(1), sigma_condition()),))
+    calm = [10.0 + 0.1 * (n % 5) for n in range(40)]
+    assert wanted(ruled, world(queue=frame(*calm, 60.0))) == 5
+    assert wanted(ruled, world(queue=frame(*calm, 10.2))) == 4
+    few = decide(ruled, world(queue=frame(10.0, 10.1, 60.0)), settled(4))
+    assert few.want == 4
+    assert "warming" in few.judged[0].text
+
+
+def sigma_condition() -> Condition:
+    test = condition("queue", 0.0).test
+    return Condition(replace(test, threshold=Sigma(3.0, min_points=10), lookback_s=1800.0, text="3 sigma"))  # type: ignore[type-var]
+
+
+def test_a_latency_without_requests_is_known_to_be_nothing_and_blocks_no_scale_in() -> None:
+    r = rules(rules=(*rules().rules, queue_step()))
+    assert wanted(r, world(12.0, frame(float("nan")))) == 2
+
+
+def test_auto_capacity_sizes_by_the_low_quantile_and_the_utilisation_target() -> None:
+    auto = rules(rules=(Rule("load", replace(rules().rules[0].policy, per_replica=None)),))  # type: ignore[type-var]
+    assert wanted(auto, world(80.0)) == 4, "nobody knows what a replica can do"
+    assert wanted(auto, world(80.0, capacity=Capacity(10.0, 12.0, "requests/s"))) == 10
+    assert wanted(replace(auto, capacity=20.0), world(80.0)) == 5
+
+
+def test_a_fallback_may_only_raise() -> None:
+    load = replace(rules().signals[0], fallback=("queue",))
+    r = rules(signals=(load, rules().signals[1]))
+    assert wanted(r, world(None, 85.0)) == 9
+    assert wanted(r, world(None, 12.0)) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "replicas", "load", "expected"),
+    [
+        pytest.param("pin", 9, 12.0, 9, id="a pin beats demand"),
+        pytest.param("pin", 2, 95.0, 2, id="in both directions and at once"),
+        pytest.param("floor", 6, 12.0, 6, id="a floor raises"),
+        pytest.param("ceiling", 5, 95.0, 5, id="a ceiling caps"),
+        pytest.param("freeze", None, 95.0, 4, id="a freeze keeps the size in force"),
+        pytest.param("pause", None, 95.0, 4, id="a pause of both directions blocks growth"),
+        pytest.param("pause", None, 12.0, 4, id="and shrinking"),
+        pytest.param("pin", 99, 12.0, 20, id="the rule file's maximum holds even against a person"),
+    ],
+)
+def test_a_persons_word(kind: str, replicas: int | None, load: float, expected: int) -> None:
+    override = Override("o", "chat", kind, NOW + 60, "ada", "game day", replicas)  # type: ignore[arg-type]
+    decision = decide(rules(), world(load, overrides=(override,)), settled(4))
+    assert decision.want == expected
+    assert any("ada: game day" in r.text for r in decision.reasons)
+
+
+def test_a_person_may_shrink_on_missing_data() -> None:
+    pin = Override("o", "chat", "pin", NOW + 60, "ada", "night", 1)
+    assert wanted(rules(), world(None, overrides=(pin,))) == 1
+
+
+def test_an_expired_override_has_no_say() -> None:
+    pin = Override("o", "chat", "pin", NOW, "ada", "night", 1)
+    assert wanted(rules(), world(42.0, overrides=(pin,))) == 4
+
+
+def test_a_burst_keeps_its_high_water_mark_until_what_it_ordered_has_arrived() -> None:
+    r = rules(scale_out=ScaleOut(max_move=50, rate_replicas=50))
+    first = decide(r, world(180.0, there=fleet(4)), settled(4))
+    assert first.burst is not None
+    assert first.want == 18
+    memory = remember(r, settled(4), first, Plan("chat", first.number))
+    later = replace(world(10.0, there=fleet(4, pending=14, at=NOW + 300)), now=NOW + 300)
+    over = decide(r, later, replace(memory, last_at=NOW + 299))
+    assert over.want == 18, "the first order is still booting"
+    arrived = replace(world(10.0, there=fleet(18, at=NOW + 300)), now=NOW + 300)
+    assert decide(r, arrived, replace(memory, last_at=NOW + 299)).burst is None
+
+
+def test_after_a_gap_in_observation_windows_start_afresh() -> None:
+    late = replace(settled(4), last_at=NOW - 4000, met_since={"queue": NOW - 5000})
+    assert awake(rules(), NOW, late).watched_since == NOW
+    assert wanted(rules(), world(12.0), late) == 4
+
+
+def test_a_clock_that_went_back_leaves_no_instant_in_the_future() -> None:
+    ahead = replace(settled(4), last_at=NOW + 9000, launched_at=NOW + 9000, cooldown_until={"queue": NOW + 9300})
+    r = rules(rules=(queue_step(cooldown_s=300.0),))
+    memory = awake(r, NOW, ahead)
+    assert memory.launched_at == NOW
+    assert memory.cooldown_until["queue"] <= NOW + 300
+
+
+def test_a_failed_launch_is_a_shortage_whose_wait_doubles_and_a_success_forgets_it() -> None:
+    launch = Launch("a1", "chat", NOW, NOW + 300, OFFER)
+    failed = Outcome("a1", "chat", "failed", NOW, error="capacity")
+    once = learn(rules(), Memory(), [(launch, failed), (launch, failed)], 0, NOW)
+    assert once.shortages[OFFER.key].misses == 1, "several refusals of one tick are one miss"
+    assert once.shortages[OFFER.key].until == NOW + 180
+    twice = learn(rules(), once, [(launch, failed)], 0, NOW + 200)
+    assert twice.shortages[OFFER.key].until == NOW + 200 + 360
+    assert learn(rules(), twice, [(launch, Outcome("a1", "chat", "done", NOW))], 1, NOW + 300).shortages == {}
+
+
+def test_withheld_outcomes_teach_nothing_about_offers() -> None:
+    launch = Launch("a1", "chat", NOW, NOW + 300, OFFER)
+    after = learn(rules(), settled(4), [(launch, Outcome("a1", "chat", "withheld", NOW))], 2, NOW)
+    assert after.shortages == {}
+    assert after.withheld == (4, 2)
+
+
+# --- properties -------------------------------------------------------------------------------------------------
+
+QUALITIES: list[Quality] = ["fresh", "partial", "stale", "frozen", "missing"]
+VALUES = st.one_of(st.floats(0, 400), st.sampled_from([0.0, float("nan"), float("inf"), -1.0]))
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> Frame | None:
+    if draw(st.integers(0, 9)) == 0:
+        return None
+    values = draw(st.lists(VALUES, min_size=1, max_size=30))
+    return frame(*values, quality=draw(st.sampled_from(QUALITIES)))
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[RuleSet, World, Memory]:
+    low = draw(st.integers(0, 5))
+    r = rules(
+        bounds=Bounds(low, draw(st.integers(max(1, low), 30))),
+        rules=(*rules().rules, queue_step(draw(st.integers(1, 5)), for_s=draw(st.sampled_from([0.0, 60.0])))),
+        scale_in=replace(ScaleIn(), stabilization_s=draw(st.sampled_from([0.0, 60.0])), cool_off_s=0.0),
+    )
+    there = fleet(draw(st.integers(0, 12)), draw(st.integers(0, 6)))
+    want = draw(st.one_of(st.none(), st.integers(0, 30)))
+    memory = Memory() if want is None else settled(want)
+    return r, world(draw(frames()), draw(frames()), there), memory
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(situations())
+def test_bounds_always_hold_and_the_count_is_the_last_reasons(situation: tuple[RuleSet, World, Memory]) -> None:
+    r, w, m = situation
+    decision = decide(r, w, m)
+    assert r.bounds.min <= decision.want <= r.bounds.max
+    assert decision.reasons[-1].replicas == decision.want
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(situations())
+def test_equal_inputs_give_equal_decisions(situation: tuple[RuleSet, World, Memory]) -> None:
+    assert decide(*situation) == decide(*situation)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(situations(), st.sampled_from(["load", "queue"]), st.sampled_from(QUALITIES[1:]))
+def test_data_that_are_less_than_fresh_never_lower_the_count(
+    situation: tuple[RuleSet, World, Memory], which: str, quality: Quality
+) -> None:
+    r, w, m = situation
+    known = w.signals.get(which)
+    worse = {k: v for k, v in w.signals.items() if k != which}
+    if known is not None and quality != "missing":
+        worse[which] = replace(known, quality=(quality,))
+    decision = decide(r, replace(w, signals=worse), m)
+    assert decision.want >= min(decision.current, r.bounds.max)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(situations(), st.integers(1, 12))
+def test_a_decision_against_a_fleet_that_obeys_settles(situation: tuple[RuleSet, World, Memory], size: int) -> None:
+    r, w, m = situation
+    wants = []
+    now = NOW
+    for _ in range(60):
+        now += 15
+        steady = {k: replace(v, at=v.at + (now - NOW), last_at=np.array([now])) for k, v in w.signals.items()}
+        there = fleet(size, at=now)
+        decision = decide(r, replace(w, now=now, fleet=there, signals=steady), m)
+        m = remember(r, m, decision, Plan("chat", decision.number))
+        size = decision.want
+        wants.append(size)
+    # Steps keep stepping while their condition holds; what must not happen is going up and down again.
+    turns = sum((b - a) * (c - b) < 0 for a, b, c in zip(wants, wants[1:], wants[2:], strict=False))
+    assert turns <= 1
