@@ -211,3 +211,25 @@ class Threaded:
         while not self._stopping.is_set():
             self._look()
             self._stopping.wait(self.interval_s)
+
+
+@dataclass(slots=True)
+class Unavailable:
+    """Stands for a provider that is named and not installed: it reports nothing and says why."""
+
+    problem: str
+
+    def fleet(self) -> Fleet | None:
+        return None
+
+    def submit(self, actions: Iterable[Action]) -> None:
+        return
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        return ()
+
+    def calls(self) -> Calls:
+        return Calls(last_error=self.problem)
+
+    def stop(self) -> None:
+        return

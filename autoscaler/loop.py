@@ -39,6 +39,7 @@ class Stats:
     """How the loop itself is doing, for the exposition and the watchdog."""
 
     ticks: int = 0
+    pass_began_at: float | None = None
     failures: int = 0
     journal_failures: int = 0
     last_pass_at: float = 0.0
@@ -99,17 +100,21 @@ class Loop:
                 self._ticked_at[pool] = min(memory.last_at, self.clock.now())
                 self._due_at[pool] = _next_due(pool, rules[pool].tick_s, self._ticked_at[pool])
         self._submit(self.journal.open_intents())
+        # A message that was on its way when the last process ended is lost with it; a repetition is recognised.
+        known = [a for memory in self._memory.values() for a in memory.alerts.values()]
+        self.notify([a for a in known if a.state == "firing" and a.notified_at is not None])
 
     def run(self, until: float | None = None, stop: threading.Event | None = None) -> None:
         """Ticks until the time or the event; a set `board.wake` starts a pass early."""
         self.start()
         woken = False
         while (stop is None or not stop.is_set()) and (until is None or self.clock.now() < until):
-            now = self.clock.now()
+            now = self.stats.pass_began_at = self.clock.now()
             touched = self._collect(now)
             due = self._due(now, touched if woken else set())
             if due:
                 self.tick(now, due)
+            self.stats.pass_began_at = None
             ahead = min(self._due_at.values(), default=now + 1.0)
             woken = self.clock.wait(ahead if until is None else min(ahead, until), self.board.wake)
 
@@ -240,10 +245,19 @@ class Loop:
             # Published before it is applied: routers stop sending to an instance before its drain begins.
             fleet = intents.unite(c.fleet, entry.plan.actions) if c.fleet is not None else None
             firing = tuple(entry.memory.alerts.values())
-            self.board.publish(PoolView(c.rules, now, c.decision, entry.plan, fleet, firing))
+            self.board.publish(PoolView(c.rules, now, c.decision, entry.plan, fleet, firing, self._silence(c)))
             self._submit([*self._again(open_by_pool[pool], c, now), *entry.plan.actions])
         if tell:
             self.notify(tell)
+
+    def _silence(self, c: Considered) -> str:
+        """Why the fleet is unknown, in the providers' own words."""
+        if not c.decision.blind:
+            return ""
+        names = sorted({o.provider for o in c.rules.offers})
+        told = [f"{n}: {self.hands[n].calls().last_error}" for n in names if n in self.hands]
+        missing = [f"{n}: no such provider is set up" for n in names if n not in self.hands]
+        return "; ".join([c.decision.reasons[-1].text, *missing, *(t for t in told if not t.endswith(": "))])
 
     def _again(self, open_intents: Sequence[Action], c: Considered, now: float) -> list[Action]:
         """Open intents whose answer was lost, once their wait is over; the id makes the repetition harmless."""

@@ -54,8 +54,9 @@ class Test:
 
     @property
     def key(self) -> str:
-        """Stable identity, `signal direction threshold`, for hold times and alerts."""
-        return f"{self.signal} {self.direction} {self.text}"
+        """Stable identity, `signal direction threshold` and the lookback if there is one, for hold times and alerts."""
+        lookback = f" of {self.lookback_s:g} s" if self.lookback_s else ""
+        return f"{self.signal} {self.direction} {self.text}{lookback}"
 
 
 @dataclass(frozen=True, slots=True)

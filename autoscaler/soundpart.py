@@ -49,5 +49,8 @@ def _replace(sound: dict[str, Value], way: tuple[Step, ...]) -> None:
             sound[top] = {"from": entries}
         case _:
             sound.pop(top, None)
+            # Without any signals everything that names one would look wrong.
+            for key in ("rules", "scale_in") if top == "signals" else ():
+                sound.pop(key, None)
             if top in _HARMLESS:
                 sound[top] = _HARMLESS[top]

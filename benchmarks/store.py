@@ -11,6 +11,7 @@ import numpy as np
 from autoscaler.clock import cpu_seconds, monotonic
 from autoscaler.ruleset import Bounds, RuleSet, Signal
 from autoscaler.store import Store
+from autoscaler.store.daystore import DayStore, Point
 from autoscaler.types import Batch, Labels, SeriesKey
 from benchmarks.table import Row, show
 
@@ -115,7 +116,7 @@ def read_long_history(days: float = 7.0) -> Row:
 
 
 def read_many_pools(pools: int = 1000, replicas: int = 2) -> list[Row]:
-    """A tick of many pools, each read once, and its points on disk; then a restart."""
+    """A tick of many pools, each read once, and its points on disk."""
     keys: dict[tuple[int, int], tuple[SeriesKey, ...]] = {}
     rules = [pool_rules(f"pool-{pool}") for pool in range(pools)]
     reads, flushes = [], []
@@ -123,36 +124,49 @@ def read_many_pools(pools: int = 1000, replicas: int = 2) -> list[Row]:
         store = Store(Path(folder))
         for tick in range(12):
             feed(store, pools, replicas, tick * 15.0, keys)
-            started = monotonic()
+            # CPU, not wall time: what counts is the share of a core, and a burst of 3,000 readings meets other work.
+            cpu = cpu_seconds()
             for one in rules:
                 store.read(one, tick * 15.0 + 1.0)
-            reads.append(monotonic() - started)
+            reads.append(cpu_seconds() - cpu)
             started = monotonic()
             store.flush()
             flushes.append(monotonic() - started)
         store.close()
-        started = monotonic()
-        Store(Path(folder)).close()
-        restart_s = monotonic() - started
     return [
         Row(
-            "store: read a signal, 1,000 pools",
+            f"store: CPU of reading a signal, {pools:,} pools",
             1e6 * float(np.median(reads)) / pools / 3,
             "us",
             100,
             lower_is_better=True,
         ),
-        Row("store: flush 3,000 points", 1e3 * float(np.median(flushes)), "ms", 50, lower_is_better=True),
+        Row(f"store: flush {3 * pools:,} points", 1e3 * float(np.median(flushes)), "ms", 50, lower_is_better=True),
         Row("store: worst flush of twelve", 1e3 * max(flushes), "ms"),
-        Row("store: restart, 36,000 points", restart_s, "s", 1, lower_is_better=True),
     ]
+
+
+def restart(signals: int = 30, days: int = 7) -> Row:
+    """A week of points of ten pools, read back into memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = DayStore(Path(folder), 28)
+        per_day = int(DAY_S / 15.0)
+        for day in range(days):
+            at = day * DAY_S + 15.0 * np.arange(per_day)
+            files.append([Point("pool", f"s{s}", float(t), float(t % 97), 0) for t in at for s in range(signals)])
+        files.close()
+        started = monotonic()
+        store = Store(Path(folder))
+        took_s = monotonic() - started
+        store.close()
+    return Row(f"store: restart, {signals * days * per_day:,} points", took_s, "s", 5.0, lower_is_better=True)
 
 
 def rows(quick: bool = False) -> list[Row]:
     """All measurements; `quick` on a smaller fleet and a shorter history, whose rows say so."""
     if quick:
-        return [*ingest(40, 20), read_long_history(0.5), *read_many_pools(100)]
-    return [*ingest(), read_long_history(), *read_many_pools()]
+        return [*ingest(40, 20), read_long_history(0.5), *read_many_pools(100), restart(10, 2)]
+    return [*ingest(), read_long_history(), *read_many_pools(), restart()]
 
 
 if __name__ == "__main__":

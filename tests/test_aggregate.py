@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.aggregate import aggregate, histogram_quantile, increments, partial_bounds, rates, window_totals
 from autoscaler.ruleset import Aggregate
+from autoscaler.store.aggregate import aggregate, histogram_quantile, increments, partial_bounds, rates, window_totals
 
 NAN, INF = math.nan, math.inf
 KNOWN = st.lists(st.floats(0.0, 1e6), min_size=1, max_size=20).map(np.array)

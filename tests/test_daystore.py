@@ -10,9 +10,9 @@ import duckdb
 import numpy as np
 import pytest
 
-from autoscaler.daystore import DayStore, Point
 from autoscaler.errors import StorageError
 from autoscaler.store import Store
+from autoscaler.store.daystore import DayStore, Point
 from tests.batches import NAN, QUEUE, WAITING, newest, read, up
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
@@ -114,7 +114,7 @@ def test_what_was_flushed_survives_a_kill(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from pathlib import Path
-from autoscaler.daystore import DayStore, Point
+from autoscaler.store.daystore import DayStore, Point
 days = DayStore(Path(sys.argv[1]), 28)
 for step in range(20):
     days.append([Point("chat", "queue", float(sys.argv[2]) + step, float(step), 0)])
@@ -240,7 +240,7 @@ def test_a_full_disk_loses_nothing_that_fits_later() -> None:
     script = """
 import resource, tempfile
 from pathlib import Path
-from autoscaler.daystore import Point
+from autoscaler.store.daystore import Point
 from autoscaler.errors import StorageError
 from autoscaler.store import Store
 from tests.batches import QUEUE, WAITING, newest, read, up

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autoscaler.types import Batch
 from collectors.engines import ALIASES, NIM
@@ -240,6 +242,25 @@ def test_an_engine_that_is_upgraded_while_we_watch_changes_its_spelling() -> Non
     assert values(batch) == {("kv_cache_used_ratio", ()): 0.5, ("requests_waiting", ()): 2.0}
     back = reader.read(b"vllm:gpu_cache_usage_perc 0.3\nvllm:num_requests_waiting 3\n", 10.0)
     assert values(back) == {("kv_cache_used_ratio", ()): 0.3, ("requests_waiting", ()): 3.0}
+
+
+SPELLINGS = [
+    f'{name}{{engine="{engine}"}} {value}\n'.encode()
+    for value, name in enumerate(
+        ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage", "vllm:num_requests_waiting"), 1
+    )
+    for engine in (0, 1)
+]
+PAGE = st.lists(st.sampled_from(SPELLINGS), max_size=6).map(b"".join)
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(st.lists(PAGE, max_size=4), PAGE)
+def test_which_spelling_wins_depends_on_the_page_alone(before: list[bytes], page: bytes) -> None:
+    warm, cold = PageReader("test", (), 5.0), PageReader("test", (), 5.0)
+    for other in before:
+        warm.read(other, 0.0)
+    assert values(warm.read(page, 0.0)) == values(cold.read(page, 0.0))
 
 
 def test_other_ranks_of_one_engine_are_left_out() -> None:

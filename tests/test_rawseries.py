@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from autoscaler.rawseries import Limits, RawSeries
-from autoscaler.selection import Selections
+from autoscaler.store.rawseries import Limits, RawSeries
+from autoscaler.store.selection import Selections
 from autoscaler.types import Batch, SeriesKey
 from tests.batches import ARRIVED, NAN, WAITING, keys_of, labels_of, silent, up
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoscaler.rawseries import Limits
 from autoscaler.ruleset import Signal
 from autoscaler.store import Store
+from autoscaler.store.rawseries import Limits
 from autoscaler.types import Batch, Labels, SeriesKey
 from tests.batches import ARRIVED, NAN, QUEUE, WAITING, filled, labels_of, newest, read, rules, silent, up
 

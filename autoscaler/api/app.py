@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, FastAPI
 from autoscaler.api import alerts, decisions, health, overrides, pools, rules, signals
 from autoscaler.api.auth import require
 from autoscaler.api.bodies import BodyLimit
-from autoscaler.api.deps import ApiDeps
-from autoscaler.api.problems import install
+from autoscaler.api.deps import PREFIX, ApiDeps
+from autoscaler.api.problems import documented, install
+from autoscaler.api.queries import known_only
 
 __all__ = ["PREFIX", "ApiDeps", "create_app"]
 
-PREFIX = "/api/v1"
 DESCRIPTION = (
     "Autoscaling of GPU inference fleets: what each pool has, what it should have, and why. Times are Unix seconds, "
     "ratios are 0 to 1, money is USD per hour. Errors are RFC 9457 problem details whose detail says what to do."
@@ -34,7 +34,9 @@ def create_app(deps: ApiDeps) -> FastAPI:
     )
     app.state.deps = deps
     app.add_middleware(BodyLimit, limit_bytes=deps.max_body_bytes)
-    readable = APIRouter(prefix=PREFIX, dependencies=[Depends(require("viewer"))])
+    readable = APIRouter(
+        prefix=PREFIX, responses=documented(422), dependencies=[Depends(require("viewer")), Depends(known_only)]
+    )
     for part in (pools, decisions, signals, overrides, rules, alerts, health):
         readable.include_router(part.router)
     app.include_router(readable)

@@ -18,6 +18,8 @@ from autoscaler.rulewatch import RuleBook
 from autoscaler.store import Store
 from autoscaler.tokens import Token
 
+PREFIX = "/api/v1"
+
 
 @dataclass(frozen=True, slots=True)
 class ApiDeps:

@@ -38,7 +38,7 @@ def list_overrides(view: View, deps: Deps) -> Overrides:
     return Overrides(pool=pool, overrides=[o for o in deps.journal.overrides(deps.clock.now()) if o.pool == pool])
 
 
-@router.put("/pools/{pool}/overrides/{id}", responses=documented(413))
+@router.put("/pools/{pool}/overrides/{id}", responses=documented(400, 413))
 def put_override(view: View, deps: Deps, caller: Operator, override_id: OverrideId, body: OverrideIn) -> Override:
     """Set an override, or replace the one of this name. A tick runs at once, so that it acts now."""
     now = deps.clock.now()

@@ -56,7 +56,7 @@ def found_close(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"there are {', '.join(names[:SHOWN])}{more}" if names else "there are none yet; see GET /api/v1/rules"
+    return f"there are {', '.join(names[:SHOWN])}{more}" if names else "there are none"
 
 
 def answer(status: int, detail: str, errors: Iterable[tuple[str, str]] = (), **headers: str) -> JSONResponse:
@@ -102,6 +102,8 @@ def _http(_: Request, error: Exception) -> JSONResponse:
     detail = error.detail
     if error.status_code == 404 and detail == HTTPStatus(404).phrase:
         detail = "there is nothing at this path; GET /api/v1/openapi.json lists what there is"
+    elif error.status_code == 400:
+        detail = "the body cannot be read; send JSON in UTF-8"
     elif error.status_code == 405:
         detail = "this path does not know the method; the header Allow lists those it does"
     return answer(error.status_code, detail, getattr(error, "errors", ()), **(error.headers or {}))

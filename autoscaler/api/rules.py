@@ -38,7 +38,7 @@ def list_rules(
     )
 
 
-@router.post("/rules/check", responses=documented(413, 422))
+@router.post("/rules/check", responses=documented(400, 413, 422))
 def check_rules(body: RuleText, deps: Deps) -> RuleCheck:
     """Everything that `sigmascale check` says about the text of a rule file; nothing is applied."""
     checked = check_text(body.text, file=body.file, defaults=deps.defaults)

@@ -23,6 +23,7 @@ def pages() -> dict[str, str]:
 
 
 def _api() -> str:
+    from autoscaler import __version__
     from autoscaler.api.app import ApiDeps, create_app
     from autoscaler.api.reference import reference
     from autoscaler.board import Board
@@ -33,7 +34,7 @@ def _api() -> str:
 
     journal = Journal()
     try:
-        deps = ApiDeps(Board(), journal, Store(None), SimClock(), RuleBook(()), version="")
+        deps = ApiDeps(Board(), journal, Store(None), SimClock(), RuleBook(()), version=__version__)
         return reference(create_app(deps))
     finally:
         journal.close()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autoscaler.errors import InputError
+
 if TYPE_CHECKING:
     from autoscaler.yamltree import Value
 
@@ -52,6 +54,8 @@ def run(
     if shadow:
         flags["shadow"] = "true"
     settings = read_config(config, os.environ, flags)
+    if not settings.rules:
+        raise InputError("no rules are given; name a rule file or a folder of them, such as --rules rules/")
     set_up_logging(settings.log_format)
     stopping = threading.Event()
 

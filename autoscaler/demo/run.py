@@ -162,17 +162,24 @@ def demo_config(folder: Path, gateway: str) -> Config:
 def _service(folder: Path, gateway: str) -> Iterator[Service]:
     """The ordinary service; when it is stopped, its workers are ended too, which the service itself never does."""
     from autoscaler.service import Service
-    from providers.local import LocalProvider
 
     service = Service(demo_config(folder, gateway))
     try:
         service.start()
         yield service
     finally:
-        service.stop()
-        left_over = LocalProvider(folder / "local", grace_s=2.0)
-        left_over.observe()
-        left_over.close(kill=True)
+        try:
+            service.stop()
+        finally:
+            _end_workers(folder)
+
+
+def _end_workers(folder: Path) -> None:
+    from providers.local import LocalProvider
+
+    left_over = LocalProvider(folder / "local", grace_s=2.0)
+    left_over.observe()
+    left_over.close(kill=True)
 
 
 def gpu_lines(ends: ExitStack) -> tuple[str, ...]:

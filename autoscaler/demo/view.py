@@ -56,7 +56,7 @@ class View:
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, scene: Scene) -> None:
         """Draw the scene, or print what is new in it."""
@@ -72,11 +72,16 @@ class View:
             self.say(status_line(scene))
 
     def _remember(self, decision: Decision | None) -> bool:
-        """Keep a decision that differs from the last one in its result or in who led to it."""
-        if decision is None or (self._decisions and self._decisions[-1].signature == decision.signature):
+        """Keep a decision that changes the size, or stays for another reason than the one before it."""
+        if decision is None or (self._decisions and _topic(self._decisions[-1]) == _topic(decision)):
             return False
         self._decisions.append(decision)
         return True
+
+
+def _topic(decision: Decision) -> tuple[object, ...]:
+    changed = decision.number if decision.want != decision.current else None
+    return (decision.want, decision.reasons[-1].source, changed)
 
 
 def decision_line(decision: Decision) -> str:

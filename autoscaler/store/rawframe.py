@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.poolsignals import AGE_INTERVALS
-from autoscaler.ring import Indices
-from autoscaler.selection import Part, Selection
+from autoscaler.store.poolsignals import AGE_INTERVALS
+from autoscaler.store.ring import Indices
+from autoscaler.store.selection import Part, Selection
 from autoscaler.types import Frame, Quality
 
 HOLD_S = 300.0

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.aggregate import Float64s, aggregate, histogram_quantile, partial_bounds, rates, window_totals
-from autoscaler.ring import Source
 from autoscaler.ruleset import Signal
-from autoscaler.selection import Part, Selection
+from autoscaler.store.aggregate import Float64s, aggregate, histogram_quantile, partial_bounds, rates, window_totals
+from autoscaler.store.ring import Source
+from autoscaler.store.selection import Part, Selection
 from autoscaler.types import Quality
 
 AGE_INTERVALS = 3.0
@@ -28,7 +28,7 @@ _SAMPLED = ("_busy_ratio", "_copy_ratio", "kv_cache_used_ratio")
 class Measured:
     """Value of a pool signal. `newest_at` is the time of the newest sample in it, NaN if there is none.
 
-    `value` is NaN exactly when there is none to be had: missing, frozen, or an interval without observations.
+    `value` is NaN exactly when there is none to be had: missing, frozen, or fresh and nothing was observed.
     """
 
     value: float

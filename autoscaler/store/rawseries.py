@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.ring import Ring, Source
+from autoscaler.store.ring import Ring, Source
 from autoscaler.types import Batch, Labels, SeriesKey
 
 WORK_COUNTERS = frozenset(

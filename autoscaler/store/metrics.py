@@ -10,15 +10,15 @@ from threading import Lock
 
 import numpy as np
 
-from autoscaler.aggregate import Float64s
-from autoscaler.daystore import DayStore, Point, utc_day
 from autoscaler.errors import StorageError
-from autoscaler.poolhistory import PoolHistory
-from autoscaler.poolsignals import measure
-from autoscaler.rawframe import in_flight, raw_frame
-from autoscaler.rawseries import Limits, RawSeries
 from autoscaler.ruleset import RuleSet, Signal
-from autoscaler.selection import Selections
+from autoscaler.store.aggregate import Float64s
+from autoscaler.store.daystore import DayStore, Point, utc_day
+from autoscaler.store.poolhistory import PoolHistory
+from autoscaler.store.poolsignals import measure
+from autoscaler.store.rawframe import in_flight, raw_frame
+from autoscaler.store.rawseries import Limits, RawSeries
+from autoscaler.store.selection import Selections
 from autoscaler.types import Batch, Frame, Labels
 
 _FAR = 32503680000.0

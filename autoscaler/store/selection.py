@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.aggregate import Float64s
-from autoscaler.rawseries import RawSeries, pool_of
-from autoscaler.ring import Indices, Ring, Source
+from autoscaler.store.aggregate import Float64s
+from autoscaler.store.rawseries import RawSeries, pool_of
+from autoscaler.store.ring import Indices, Ring, Source
 from autoscaler.types import Labels, SeriesKey
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.aggregate import Float64s, increments
+from autoscaler.store.aggregate import Float64s, increments
 from autoscaler.types import Labels, SeriesKey
 
 Indices = NDArray[np.intp]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from autoscaler.aggregate import Float64s
-from autoscaler.poolsignals import Measured
 from autoscaler.ruleset import Signal
+from autoscaler.store.aggregate import Float64s
+from autoscaler.store.poolsignals import Measured
 from autoscaler.types import Frame, Quality
 
 QUALITIES: tuple[Quality, ...] = ("fresh", "partial", "stale", "frozen", "missing")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoscaler.aggregate import Float64s
 from autoscaler.errors import StorageError
+from autoscaler.store.aggregate import Float64s
 
 if TYPE_CHECKING:
     import duckdb

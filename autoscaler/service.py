@@ -1,0 +1,240 @@
+"""The running service: everything that `sigmascale run` and the demo start, plugged together, and stopped again."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+
+from autoscaler import __version__, plugins
+from autoscaler.api.app import create_app
+from autoscaler.api.deps import ApiDeps
+from autoscaler.api.serve import Server
+from autoscaler.board import Board
+from autoscaler.clock import SystemClock
+from autoscaler.config import Config
+from autoscaler.dispatch import Dispatch, Threaded, Unavailable
+from autoscaler.errors import InputError, StorageError
+from autoscaler.exposition import Counts
+from autoscaler.journal import Journal
+from autoscaler.loop import Loop
+from autoscaler.notify import Notifier
+from autoscaler.rulefile import Defaults
+from autoscaler.rulewatch import RuleBook
+from autoscaler.store import Store
+from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
+from autoscaler.watchdog import Watchdog
+from collectors.discovery import Target, instance_targets, static_targets
+from collectors.scrape import Scraper
+
+log = structlog.get_logger()
+
+CHORES_S = 1.0
+SCRAPE_S = 5.0
+MIN_SCRAPE_S = 1.0
+STOP_S = 10.0
+
+
+class Service:
+    """One service on one data folder. Raises InputError and StorageError for what a person must put right."""
+
+    def __init__(self, config: Config) -> None:
+        config.check()
+        self.config = config
+        self.clock = SystemClock()
+        self.board = Board()
+        self._lock = _own(config.data_dir)
+        self.rulebook = RuleBook(config.rules, Defaults(config.max_replicas, config.region or None, True))
+        self.journal = Journal(f"sqlite:///{config.data_dir.absolute() / 'journal.db'}")
+        self.store = Store(config.data_dir / "metrics", config.raw_window_s, config.history_s, config.retention_days)
+        self._providers: dict[str, Any] = {}
+        self.hands: dict[str, Dispatch] = {}
+        self._add_hands()
+        self._static = static_targets(config.targets)
+        self._scraper = Scraper(self._targets, self.clock, self.board.wake)
+        self.notifier = Notifier([w.url for w in config.webhooks], self.clock)
+        self.loop = Loop(
+            clock=self.clock,
+            rules=self.rulebook.current,
+            collectors=(self._scraper,),
+            store=self.store,
+            journal=self.journal,
+            hands=self.hands,
+            board=self.board,
+            notify=self.notifier.send,
+        )
+        self._watchdog = Watchdog(self.loop.stats, self.clock)
+        self._server = self._api()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def address(self) -> str:
+        """host:port of the API, once started."""
+        return f"{self._server.host}:{self._server.port}"
+
+    @property
+    def token(self) -> str:
+        """The token of the person at this machine; empty when a tokens file says who may do what."""
+        path = self.config.data_dir / LOCAL_TOKEN_FILE
+        return "" if self.config.tokens else path.read_text(encoding="ascii").strip()
+
+    def start(self) -> None:
+        """Starts everything; the API is the first to be heard and the last to go."""
+        self._server.start()
+        self.notifier.start()
+        self._scraper.start()
+        for name, target in (("loop", self._run), ("chores", self._do_chores)):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        self._watchdog.start()
+        for fault in self.rulebook.problems:
+            log.error("rule file refused", fault=str(fault))
+        pools = sorted(self.rulebook.current())
+        log.info("started", version=__version__, api=self._server.url, pools=pools, shadow=self.config.shadow)
+
+    def stop(self) -> None:
+        """Finishes the tick under way, writes what is left and lets go; launched instances keep running."""
+        self._stopping.set()
+        self.board.wake.set()
+        self._watchdog.stop()
+        for thread in self._threads:
+            thread.join(STOP_S)
+        for hand in self.hands.values():
+            hand.stop()
+        self._scraper.stop()
+        self.notifier.stop()
+        for provider in self._providers.values():
+            if hasattr(provider, "close"):
+                provider.close()
+        self._server.stop()
+        try:
+            self.store.close()
+        except StorageError as error:
+            log.error("the last points are not on disk", problem=str(error))
+        self.journal.close()
+        self._lock.close()
+        log.info("stopped")
+
+    # --- threads ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self.loop.run(stop=self._stopping)
+
+    def _do_chores(self) -> None:
+        """Changed rule files, points to disk, clock jumps: what must be done often and never inside a tick."""
+        told = ""
+        reported = 0
+        while not self._stopping.is_set():
+            for change in self.rulebook.poll():
+                log.info("rules " + change.kind, pool=change.pool, file=change.file, faults=[*map(str, change.faults)])
+                self._add_hands()
+                self.board.wake.set()
+            try:
+                self.store.flush()
+                told = ""
+            except StorageError as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.error("points wait for the disk", problem=told)
+            for jump in self.clock.jumps[reported:]:
+                log.warning("the system clock jumped; scale-in windows start afresh", seconds=round(jump, 1))
+            reported = len(self.clock.jumps)
+            self._stopping.wait(CHORES_S)
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _add_hands(self) -> None:
+        """A dispatch for every provider that the configuration or a rule file names and that has none yet."""
+        settings = {p.name: dict(p.settings) for p in self.config.providers}
+        named = {o.provider for r in self.rulebook.current().values() for o in r.offers}
+        for name in sorted((settings.keys() | named) - self.hands.keys()):
+            try:
+                provider = self._provider(name, settings.get(name, {}))
+            except InputError as error:
+                if name in settings:
+                    raise
+                log.error("no provider for an offer", provider=name, problem=str(error))
+                self.hands[name] = Unavailable(str(error))
+                continue
+            if self.config.shadow:
+                provider = plugins.load("providers", "shadow")(provider)
+            hand = Threaded(provider, self.clock, self._observe_s(), self.board.wake)
+            hand.start()
+            self.hands[name] = hand
+
+    def _targets(self) -> Iterable[Target]:
+        """Pages of the configuration, and one for each instance that serves or drains, at the pace of its pool."""
+        found = list(self._static)
+        for view in self.board.pools().values():
+            if view.fleet is not None:
+                pace = min(SCRAPE_S, max(MIN_SCRAPE_S, view.rules.tick_s))
+                found += instance_targets(view.fleet, interval_s=pace)
+        return found
+
+    def _provider(self, name: str, settings: dict[str, object]) -> Any:
+        known = plugins.fields(plugins.load("providers", name))
+        if "directory" in known:
+            settings.setdefault("directory", self.config.data_dir.absolute() / name)
+        if "clock" in known:
+            settings.setdefault("clock", self.clock)
+        provider = self._providers[name] = plugins.build("providers", name, settings)
+        return provider
+
+    def _observe_s(self) -> float:
+        """Reports are asked for twice per shortest tick, at most four times a second."""
+        ticks = [r.tick_s for r in self.rulebook.current().values()]
+        return max(0.25, min([10.0, *(t / 2 for t in ticks)]))
+
+    def _api(self) -> Server:
+        tokens = self.config.tokens
+        deps = ApiDeps(
+            board=self.board,
+            journal=self.journal,
+            store=self.store,
+            clock=self.clock,
+            rulebook=self.rulebook,
+            version=__version__,
+            tokens=tokens,
+            local=None if tokens else local_token(self.config.data_dir),
+            local_file=str(self.config.data_dir / LOCAL_TOKEN_FILE),
+            defaults=replace(self.rulebook.defaults, require_bound=False),
+            counts=self._counts,
+        )
+        config = self.config
+        return Server(create_app(deps), config.host, config.port, config.tls_cert, config.tls_key)
+
+    def _counts(self) -> Counts:
+        return Counts(
+            loop=self.loop.stats,
+            providers={name: hand.calls() for name, hand in self.hands.items()},
+            store=self.store.stats(),
+            receivers=self.notifier.status(),
+            targets=self._scraper.status(),
+        )
+
+
+def _own(data_dir: Path) -> IO[str]:
+    """The lock of a data folder, made if needed: two services on one journal would each order the other's machines."""
+    path = data_dir / "lock"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = path.open("w")
+    except OSError as error:
+        raise InputError(
+            f"data_dir {data_dir}: {error.strerror}; make it writable for this user or name another with --data-dir"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise InputError(
+            f"data_dir {data_dir}: another sigmascale runs on it; stop that one or name another with --data-dir"
+        ) from error
+    return lock

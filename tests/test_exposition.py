@@ -1,0 +1,199 @@
+"""The service's own metrics: declared in one table, documented, and readable by Prometheus."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from autoscaler.board import Board, PoolView
+from autoscaler.dispatch import Calls
+from autoscaler.exposition import Counts, Moment, render
+from autoscaler.loop import Stats
+from autoscaler.notify import ReceiverStatus
+from autoscaler.ownmetrics import METRICS, reference
+from autoscaler.store import Store
+from autoscaler.types import Alert, Decision, Override, Reading, Reason
+from tests.apiworld import Page, some_fleet
+from tests.worlds import NOW, rules
+
+READINGS = {
+    "load": Reading(NOW - 5, 35.0, "fresh"),
+    'odd "name"\\': Reading(NOW - 400, None, "missing"),
+    "stuck": Reading(NOW - 90, None, "frozen"),
+}
+DECISION = Decision("chat", 8, NOW, 4, 5, 3, 1, (Reason("current", 5, ""),), readings=READINGS, next_change_at=NOW + 30)
+ALERTS = tuple(
+    Alert(f"k{n}", "chat", "slow", "critical", state, NOW, "")  # type: ignore[arg-type]
+    for n, state in enumerate(("firing", "firing", "resolved"))
+)
+
+
+def page(board: Board, counts: Counts | None = None, **moment: object) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every sample of a page by name and label values."""
+    text = render(board, counts or Counts(), replace(Moment(NOW, "1.2.3"), **moment))  # type: ignore[arg-type]
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def full_board() -> Board:
+    board = Board()
+    board.publish(PoolView(rules(), NOW - 2, DECISION, None, some_fleet(), ALERTS))
+    return board
+
+
+def full_counts() -> Counts:
+    return Counts(
+        loop=Stats(
+            ticks=7, failures=1, journal_failures=2, last_pass_s=0.004, slowest_pass_s=0.5, late_s=0.1, journal_s=0.002
+        ),
+        providers={"local": Calls(observed=9, observe_failures=1, applied=3, apply_failures=2, observe_s=0.05)},
+        store=Store(None).stats(),
+        receivers=(ReceiverStatus("https://hooks.example", queued=1, delivered=5, dropped=2),) * 2,
+        targets=(Page("http://a/metrics", True, rejected=3), Page("http://b/metrics", False, duration_s=3.0)),
+    )
+
+
+def test_pools_show_wanted_ready_pending_draining_and_their_bounds() -> None:
+    found = page(full_board())
+    shown = {name.removeprefix("sigmascale_pool_"): v for (name, labels), v in found.items() if labels == ("chat",)}
+    assert {
+        "wanted_replicas": 5.0,
+        "ready_replicas": 3.0,
+        "pending_replicas": 1.0,
+        "draining_replicas": 1.0,
+        "warm_replicas": 0.0,
+        "failed_replicas": 0.0,
+        "min_replicas": 0.0,
+        "max_replicas": 20.0,
+        "cost_usd_per_hour": 10.0,
+        "tick_timestamp_seconds": NOW - 2,
+        "fleet_age_seconds": 0.0,
+        "error": 0.0,
+        "held": 1.0,
+    }.items() <= shown.items()
+    assert found["sigmascale_decisions_total", ("chat",)] == 8.0
+
+
+def test_an_unknown_signal_has_a_quality_and_no_value() -> None:
+    found = page(full_board())
+    assert found["sigmascale_signal_value", ("chat", "load")] == 35.0
+    assert found["sigmascale_signal_age_seconds", ("chat", "load")] == 5.0
+    assert ("sigmascale_signal_value", ("chat", "stuck")) not in found
+    qualities = {
+        labels[2]: v for (n, labels), v in found.items() if n == "sigmascale_signal_quality" and labels[1] == "stuck"
+    }
+    assert qualities == {"fresh": 0.0, "partial": 0.0, "stale": 0.0, "frozen": 1.0, "missing": 0.0}
+    assert found["sigmascale_signal_quality", ("chat", 'odd "name"\\', "missing")] == 1.0
+
+
+def test_a_pool_that_was_not_decided_yet_shows_its_bounds_and_nothing_invented() -> None:
+    board = Board()
+    board.publish(PoolView(rules(), NOW, error="the fleet is unknown"))
+    names = {name for (name, labels) in page(board) if labels == ("chat",)}
+    assert "sigmascale_pool_max_replicas" in names
+    assert not {"sigmascale_pool_wanted_replicas", "sigmascale_pool_ready_replicas"} & names
+    assert page(board)["sigmascale_pool_error", ("chat",)] == 1.0
+
+
+def test_alerts_and_overrides_are_counted_by_what_they_are() -> None:
+    overrides = tuple(Override(f"o{n}", "chat", "pin", NOW + 60, "ada", "test", 3) for n in range(2))
+    found = page(full_board(), overrides=overrides)
+    assert found["sigmascale_alerts", ("chat", "critical", "firing")] == 2.0
+    assert found["sigmascale_alerts", ("chat", "critical", "resolved")] == 1.0
+    assert found["sigmascale_overrides", ("chat", "pin")] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "expected"),
+    [
+        ("ticks_total", (), 7.0),
+        ("tick_failures_total", (), 1.0),
+        ("tick_duration_seconds", (), 0.004),
+        ("tick_duration_max_seconds", (), 0.5),
+        ("tick_late_seconds", (), 0.1),
+        ("journal_commit_seconds", (), 0.002),
+        ("journal_failures_total", (), 2.0),
+        ("provider_calls_total", ("local", "observe"), 9.0),
+        ("provider_calls_total", ("local", "apply"), 3.0),
+        ("provider_failures_total", ("local", "observe"), 1.0),
+        ("provider_failures_total", ("local", "apply"), 2.0),
+        ("provider_report_seconds", ("local",), 0.05),
+        ("scrape_targets", ("up",), 1.0),
+        ("scrape_targets", ("down",), 1.0),
+        ("scrape_duration_max_seconds", (), 3.0),
+        ("lines_rejected", (), 3.0),
+        ("samples_total", (), 0.0),
+        ("samples_refused_total", ("late",), 0.0),
+        pytest.param(
+            "notifications_total", ("https://hooks.example", "delivered"), 10.0, id="two receivers on one host"
+        ),
+        ("rule_problems", (), 4.0),
+        ("build_info", ("1.2.3",), 1.0),
+    ],
+)
+def test_what_the_parts_count_is_on_the_page(name: str, labels: tuple[str, ...], expected: float) -> None:
+    found = page(full_board(), full_counts(), rule_problems=4)
+    assert found[f"sigmascale_{name}", labels] == expected
+
+
+def test_the_price_of_watching_is_on_the_page() -> None:
+    found = page(Board())
+    assert found["sigmascale_process_cpu_seconds_total", ()] > 0
+    assert found["sigmascale_process_resident_memory_bytes", ()] > 10e6
+    assert found["sigmascale_process_open_fds", ()] > 2
+    assert found["sigmascale_process_threads", ()] >= 1
+
+
+def test_every_metric_of_the_table_is_filled_by_a_full_service() -> None:
+    overrides = (Override("o", "chat", "pin", NOW + 60, "ada", "test", 3),)
+    found = {name for name, _ in page(full_board(), full_counts(), overrides=overrides)}
+    assert found == {metric.full_name for metric in METRICS}
+
+
+def test_names_follow_prometheus() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+    for metric in METRICS:
+        assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
+        assert metric.help.endswith("."), metric.name
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_finds_nothing_to_complain_about() -> None:
+    text = render(full_board(), full_counts(), Moment(NOW, "1.2.3"))
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=30)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_docs_metrics_md_is_what_the_table_says() -> None:
+    written = Path(__file__).parent.parent / "docs" / "metrics.md"
+    assert written.read_text(encoding="utf-8") == reference()
+
+
+# --- the board --------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_of_the_board_never_changes() -> None:
+    board = Board()
+    board.publish(PoolView(rules(), 1.0))
+    before = board.pools()
+    board.publish(PoolView(rules(), 2.0))
+    board.publish(PoolView(rules(pool="other"), 2.0))
+    assert {name: view.at for name, view in before.items()} == {"chat": 1.0}
+    assert {name: view.at for name, view in board.pools().items()} == {"chat": 2.0, "other": 2.0}
+    board.remove("chat")
+    board.remove("never there")
+    assert set(board.pools()) == {"other"}
+
+
+def test_only_ready_instances_with_an_address_are_routable() -> None:
+    assert [i.id for i in PoolView(rules(), NOW, fleet=some_fleet()).routable] == ["chat-1", "chat-2"]
+    assert PoolView(rules(), NOW).routable == ()
