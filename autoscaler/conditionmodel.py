@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from autoscaler.rulewords import Count, Duration, Level, LimitOf, Section, Within, did_you_mean, key, wrong
+from autoscaler.rulesection import Section, did_you_mean, key, wrong
+from autoscaler.rulewords import Count, Duration, Level, LimitOf, Within
 
 WORDS = ("all", "any", "at_least", "of", "for")
 TESTS = "(tests)"

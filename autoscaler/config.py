@@ -28,6 +28,12 @@ class Place:
     column: int = 0
 
 
+def fault_at(place: Place, where: str, text: str) -> Fault:
+    """A fault of a setting; a variable or flag is the name of its setting, which is not said twice."""
+    named = place.file.removeprefix("--").removeprefix("SIGMASCALE_").lower().replace("-", "_")
+    return Fault(place.file, place.line, place.column, "" if where == named else where, text)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One page to scrape at an interval. `labels` are added to each of its series and hold the label `pool`."""
@@ -113,7 +119,7 @@ class Config:
         while nearest not in self.places and re.search(r"[.\[]", nearest):
             nearest = re.sub(r"[.\[][^.\[]*$", "", nearest)
         place = self.places.get(nearest, Place("configuration"))
-        return Fault(place.file, place.line, place.column, where, text)
+        return fault_at(place, where, text)
 
 
 Finding = tuple[str, str]

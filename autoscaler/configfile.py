@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from autoscaler import units
-from autoscaler.config import DAY_S, Config, Place, ProviderConfig, Target, Webhook
+from autoscaler.config import DAY_S, Config, Place, ProviderConfig, Target, Webhook, fault_at
 from autoscaler.errors import Fault, InputError
 from autoscaler.tokens import read_tokens
 from autoscaler.yamltree import Value, Way, parse, read_bytes, shown
@@ -190,7 +190,7 @@ def _faults(error: ValidationError, places: Mapping[Way, Place]) -> Iterator[Fau
             text = f"{found['input']!r} is not one of {found['ctx']['expected']}; write one of them"
         else:
             text = _SHAPES.get(kind, found["msg"])
-        yield Fault(place.file, place.line, place.column, shown(way), text)
+        yield fault_at(place, shown(way), text)
 
 
 def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) -> Config:
@@ -241,7 +241,7 @@ def _listen(text: str, places: Mapping[str, Place], faults: list[Fault]) -> tupl
     if not separator or not host or not port.isascii() or not port.isdigit():
         place = places["listen"]
         rule = f"{text!r} is not HOST:PORT; write 127.0.0.1:9377 or [::1]:9377"
-        faults.append(Fault(place.file, place.line, place.column, "listen", rule))
+        faults.append(fault_at(place, "listen", rule))
         return "127.0.0.1", 0
     return host.removeprefix("[").removesuffix("]"), int(port)
 

@@ -102,8 +102,7 @@ def _verdict(verdict: Verdict, decision: Decision) -> str:
     elif any(p.source == verdict.rule for p in decision.proposals):
         state = "met"
     else:
-        # The engine keeps a rule silent while it cools down; a silent rule whose condition holds has no other reason.
-        state = "met, but it asked for nothing: it cools down after it acted, or has nothing to add"
+        state = "met, and asks for no replicas"
     return f"{verdict.rule}: {state}: {verdict.text}"
 
 

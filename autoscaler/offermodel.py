@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
 from autoscaler.machinetypes import gpus_of
-from autoscaler.rulewords import Count, Duration, Faults, Money, Section, Words, choice, did_you_mean, key, wrong
+from autoscaler.rulesection import Faults, Section, did_you_mean, key, wrong
+from autoscaler.rulewords import Count, Duration, Money, Words, choice
 
 AT_HAND = {"local": "process", "sim": "replica"}
 """Providers that take no machine type, and what an offer's type is called there."""
+MAX_OFFERS = 1000
 PURCHASES = ("on_demand", "spot", "reserved")
 
 
@@ -53,6 +56,12 @@ class OfferSection(Section):
         if faults:
             raise wrong(*faults)
         return self
+
+    @property
+    def combinations(self) -> int:
+        """How many offers the entry makes."""
+        lists = (self.types, self.regions or self.region, self.zones or self.zone, self.purchase)
+        return math.prod(len(names) for names in lists if names)
 
     def kinds(self, provider: str) -> list[str]:
         """The machine types; a provider of machines at hand needs none."""
@@ -100,11 +109,15 @@ class Offers(Section):
 
     @model_validator(mode="after")
     def _one_provider_each(self) -> Offers:
-        faults = [
+        faults: Faults = [
             (("from", index), "names no or several providers; write '- aws: {types: [...]}', one provider an entry")
             for index, entry in enumerate(self.from_)
             if len(entry) != 1
         ]
+        total = sum(section.combinations for entry in self.from_ for section in entry.values())
+        if total > MAX_OFFERS:
+            text = f"makes {total} offers, more than {MAX_OFFERS}; name fewer types, regions or zones"
+            faults.append((("from",), text))
         if faults:
             raise wrong(*faults)
         return self

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
@@ -23,12 +25,19 @@ _READERS: dict[object, Any] = {int: units.whole, bool: units.flag, str: str}
 
 def names(group: Group) -> tuple[str, ...]:
     """The installed plug-ins of a group, sorted."""
-    return tuple(sorted({e.name for e in entry_points(group=f"sigmascale.{group}")}))
+    return tuple(sorted({e.name for e in _entries(group, tuple(sys.path))}))
+
+
+@cache
+def _entries(group: Group, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group. Reading the metadata of every distribution takes milliseconds, so once per path."""
+    del path
+    return tuple(entry_points(group=f"sigmascale.{group}"))
 
 
 def load(group: Group, name: str) -> Any:
     """The class of a plug-in. InputError when it is unknown or does not import."""
-    found = [e for e in entry_points(group=f"sigmascale.{group}") if e.name == name]
+    found = [e for e in _entries(group, tuple(sys.path)) if e.name == name]
     if not found:
         known = names(group)
         close = difflib.get_close_matches(name, known, n=1)

@@ -5,6 +5,7 @@ One section's own rules are in its model; what is legal and unwise is in `lint`.
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 
 from autoscaler import plugins, signals
@@ -12,13 +13,15 @@ from autoscaler.conditionmodel import TESTS, Deviation, Part, TestSection
 from autoscaler.errors import Fault, InputError
 from autoscaler.rulebuild import Defaults, alert_name, offers
 from autoscaler.rulemodel import PoolFile
-from autoscaler.rulewords import Level, Limit, PluggedIn, Within, did_you_mean
+from autoscaler.rulesection import did_you_mean
+from autoscaler.rulewords import Level, Limit, PluggedIn, Within
 from autoscaler.signalmodel import SignalSection
 from autoscaler.signalunits import unit_fault, unit_of, unit_of_metric
 from autoscaler.units import Quantity
 from autoscaler.yamltree import Tree, Way
 
 Finding = tuple[Way, str]
+SHOWN = 12
 RESERVED_RULES = ("scale_in",)
 
 
@@ -80,7 +83,7 @@ def _offers(model: PoolFile, defaults: Defaults) -> Iterator[Finding]:
                     need = (section.replicas or 0) * each
                     yield way, f"{section.replicas} replicas need {need} GPUs, {kind} has {gpus}; lower replicas"
     keys = [o.key for o in offers(model, defaults)]
-    for key in sorted({k for k in keys if keys.count(k) > 1}):
+    for key in sorted(key for key, times in Counter(keys).items() if times > 1):
         yield ("offers", "from"), f"{key} is offered more than once; keep one"
 
 
@@ -127,16 +130,19 @@ def _cycles(known: Mapping[str, SignalSection]) -> Iterator[Finding]:
 
 def _way_back(start: str, leans: Mapping[str, list[str]]) -> list[str]:
     """The shortest trail from `start` back to it, empty if there is none."""
-    trails = [[start]]
-    seen: set[str] = set()
-    while trails:
-        trail = trails.pop(0)
-        for step in leans.get(trail[-1], ()):
+    came_from: dict[str, str] = {}
+    waiting = deque([start])
+    while waiting:
+        here = waiting.popleft()
+        for step in leans.get(here, ()):
             if step == start:
-                return trail
-            if step not in seen:
-                seen.add(step)
-                trails.append([*trail, step])
+                trail = [here]
+                while trail[-1] != start:
+                    trail.append(came_from[trail[-1]])
+                return trail[::-1]
+            if step not in came_from:
+                came_from[step] = here
+                waiting.append(step)
     return []
 
 
@@ -172,8 +178,7 @@ def _conditions(model: PoolFile) -> Iterator[Finding]:
     for way, name, test in tests(model):
         if name not in model.signals:
             words = did_you_mean(name, [*model.signals, "all", "any", "at_least", "of", "for"])
-            known = f"; signals here: {', '.join(model.signals) or 'none'}"
-            yield way, f"{name!r} is not a signal of this pool{words or known}"
+            yield way, f"{name!r} is not a signal of this pool{words or _named(model)}"
             continue
         unit = unit_of(name, model.signals)
         yield from _units(way, test, name, unit)
@@ -275,4 +280,10 @@ def _buildable(way: Way, group: plugins.Group, name: str, settings: Mapping[str,
 
 
 def _near(name: str, model: PoolFile) -> str:
-    return did_you_mean(name, model.signals) or f"; signals here: {', '.join(model.signals) or 'none'}"
+    return did_you_mean(name, model.signals) or _named(model)
+
+
+def _named(model: PoolFile) -> str:
+    names = list(model.signals)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"; signals here: {', '.join(names[:SHOWN]) or 'none'}{more}"

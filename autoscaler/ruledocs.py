@@ -22,6 +22,22 @@ bounds for `outside` (`[10, 20]`), or an installed plug-in (`{use: NAME, setting
 A condition is one or more signals (`{queue: {above: 50}}`; of several all must hold), or one of `all`, `any`, and
 `at_least` with `of`; they nest. `for` belongs to the whole condition.
 
+Two short dialects load as they stand. They name no pool (it is `default`) and no bound (give `--max N` or a default in
+the configuration), one replica is one instance, bare numbers are seconds, and nothing scales in:
+
+```yaml
+auto_scaling:
+  metrics:
+    - gpu_utilization: {threshold: 85%, scale_up: {step: 2, cooldown: 300}}
+  cloud_providers:
+    - {type: aws, instance_types: [p4d.24xlarge]}
+```
+
+```yaml
+rules:
+  - {metric: cpu_usage, threshold: 80%, action: scale_out, cooldown: 300s}
+```
+
 This page is generated from the code; `pytest tests/test_ruledocs.py --rewrite-golden` writes it anew.
 """
 

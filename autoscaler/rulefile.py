@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from autoscaler.lint import lint
 from autoscaler.rulebuild import Defaults, build
 from autoscaler.rulecheck import check
 from autoscaler.rulemodel import PoolFile
+from autoscaler.rulesection import faults_of
 from autoscaler.ruleset import RuleSet
-from autoscaler.rulewords import faults_of
 from autoscaler.soundpart import sound_part
 from autoscaler.yamltree import Tree, parse, read_bytes
 
@@ -68,12 +69,18 @@ def rule_files(folder: Path) -> tuple[Path, ...]:
         return (folder,)
     if not folder.is_dir():
         raise InputError(Fault(str(folder), 0, 0, "", "is neither a file nor a folder; check the path"))
-    found = sorted({*folder.rglob("*.yaml"), *folder.rglob("*.yml")})
-    kept = [p for p in found if p.is_file() and not p.name.endswith((TEST_SUFFIX, ".test.yml"))]
-    kept = [p for p in kept if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    kept = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        kept += [Path(where, name) for name in names if _is_rules(name)]
     if not kept:
         raise InputError(Fault(str(folder), 0, 0, "", "holds no rule file; add one that starts with 'pool: NAME'"))
-    return tuple(kept)
+    return tuple(sorted(kept))
+
+
+def _is_rules(name: str) -> bool:
+    yaml = name.endswith((".yaml", ".yml")) and not name.startswith(".")
+    return yaml and not name.endswith((TEST_SUFFIX, ".test.yml"))
 
 
 def without_rivals(checked: tuple[Checked, ...]) -> tuple[Checked, ...]:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from autoscaler.actionmodel import RuleSection
 from autoscaler.conditionmodel import Deviation, When
 from autoscaler.offermodel import Offers
+from autoscaler.rulesection import Section, key, wrong
 from autoscaler.rulewords import (
     CapacityOf,
     Count,
@@ -22,7 +23,6 @@ from autoscaler.rulewords import (
     Number,
     PoolName,
     Ratio,
-    Section,
     SeverityOf,
     Share,
     SignalName,
@@ -31,9 +31,7 @@ from autoscaler.rulewords import (
     Tolerance,
     Whole,
     choice,
-    key,
     off_or_section,
-    wrong,
 )
 from autoscaler.signalmodel import Data, SignalSection
 

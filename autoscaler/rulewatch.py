@@ -88,11 +88,12 @@ class RuleBook:
         faults: list[Fault] = []
         listed = self._listed(faults)
         self._outside = tuple(faults)
+        there = set(listed)
         for path in listed:
             self._files.setdefault(path, _File())
         changes: list[Change] = []
         for path, known in list(self._files.items()):
-            if path in listed:
+            if path in there:
                 known.missing_polls = 0
                 changes += self._look(path, known)
             elif not faults:

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from autoscaler.rulewords import (
-    Aggregation,
-    Ahead,
-    Duration,
-    Faults,
-    Labels,
-    Number,
-    Section,
-    SignalName,
-    Text,
-    key,
-    wrong,
-)
+from autoscaler.rulesection import Faults, Section, key, wrong
+from autoscaler.rulewords import Aggregation, Ahead, Duration, Labels, Number, SignalName, Text
 
 
 class Data(Section):
@@ -55,6 +44,7 @@ class SignalSection(Section):
 
     def _out_of_place(self, source: str) -> Faults:
         fits = {"where": "metric", "aggregate": "metric", "rate": "metric", "over": "metric", "at": "forecast"}
+        fits |= {"quantile": source} if source != "promql" else {"quantile": "metric"}
         given = self.model_fields_set
         return [
             ((k,), f"has no effect with {source}; remove it") for k, s in fits.items() if k in given and s != source

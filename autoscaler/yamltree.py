@@ -28,6 +28,10 @@ Value = str | list["Value"] | dict[str, "Value"]
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 32
+MAX_ITEMS = 2500
+MAX_KEYS = 1000
+MAX_WORD = 4096
+MAX_KEY = 128
 
 # Line breaks that editors do not show as such, characters that reorder what is shown, and control characters.
 _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -201,11 +205,14 @@ class _Builder:
         name, place = event.value, _place(event)
         if name == "<<" and not event.style:
             raise self._stop(event, "'<<' merges another mapping; write the keys out, rule files have no references")
-        if not name:
-            raise self._stop(event, "the key is empty; write 'name: value'")
+        if not name or len(name) > MAX_KEY:
+            size = "empty" if not name else f"longer than {MAX_KEY} characters"
+            raise self._stop(event, f"the key is {size}; write 'name: value'")
         if name in holder.seen:
             where = shown((*holder.way, name))
             self._fault(place, where, f"is given twice, first in line {holder.seen[name]}; keep one of the two")
+        if len(holder.seen) >= MAX_KEYS:
+            raise self._stop(event, f"has more than {MAX_KEYS} keys; a rule file describes one pool, split it")
         holder.seen.setdefault(name, place[0])
         holder.key, holder.key_place = name, place
 
@@ -220,6 +227,8 @@ class _Builder:
             holder.value[holder.key] = value
             holder.key = None
         else:
+            if len(holder.value) >= MAX_ITEMS:
+                raise self._stop(event, f"has more than {MAX_ITEMS} items; a rule file describes one pool, split it")
             way = (*holder.way, len(holder.value))
             holder.value.append(value)
         self.marks[way] = Mark(*place, *key, shown(way))
@@ -228,6 +237,8 @@ class _Builder:
     def _check_word(self, event: yaml.ScalarEvent, way: Way) -> None:
         value, mark = event.value, self.marks[way]
         place = (mark.line, mark.column) if value or not way else (mark.key_line, mark.key_column)
+        if len(value) > MAX_WORD:
+            self._fault(place, mark.where, f"is longer than {MAX_WORD} characters; no value of a rule file is")
         if not event.style and value in ("", "~", "null", "Null", "NULL"):
             if way:
                 self._fault(place, mark.where, "has no value; write one or remove the key")
@@ -251,7 +262,12 @@ def shown(way: Way) -> str:
     """A way as people read it: `rules[0].when.gpu.above`."""
     text = ""
     for step in way:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            # A quoted key may hold an escape sequence, which no terminal should see.
+            name = step if step.isprintable() else repr(step)
+            text += f".{name}" if text else name
     return text
 
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import ssl
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
 from autoscaler.api.app import create_app
 from autoscaler.api.reference import reference
-from autoscaler.api.serve import Server
 from autoscaler.board import PoolView
-from autoscaler.errors import InputError
 from autoscaler.types import Batch, Fleet, SeriesKey
 from tests.apiworld import RULES, SECRETS, ApiWorld, AppClient, api_world
 from tests.worlds import NOW, instance
 
-DAY_S = 86400.0
+FREEZE = {"kind": "freeze", "for": "1h", "author": "ada", "reason": "test"}
 
 
 @pytest.fixture
@@ -58,7 +50,7 @@ def test_a_pool_says_what_it_has_what_it_should_have_and_why(client: AppClient) 
 
 
 def test_one_pool_comes_with_instances_plan_and_overrides(client: AppClient) -> None:
-    client.ask("PUT", "pools/chat/overrides/one", json=override())
+    client.ask("PUT", "pools/chat/overrides/one", json=FREEZE)
     pool = client.get("pools/chat").json()
     assert [i["id"] for i in pool["instances"]] == [f"chat-{n}" for n in range(1, 6)]
     assert pool["plan"]["actions"][0]["kind"] == "drain"
@@ -206,130 +198,6 @@ def fill(world: ApiWorld, points: int) -> None:
         world.deps.store.read(rules, at)
 
 
-# --- overrides --------------------------------------------------------------------------------------------------
-
-
-def override(**changes: object) -> dict[str, object]:
-    """An override that is right, changed; None removes a key."""
-    body = {"kind": "pin", "replicas": 6, "for": "2h", "author": "ada", "reason": "launch event"} | changes
-    return {key: value for key, value in body.items() if value is not None}
-
-
-def test_an_override_is_journalled_shown_and_wakes_the_loop(world: ApiWorld) -> None:
-    response = world.client().ask("PUT", "pools/chat/overrides/one", json=override(author=" ada "))
-    assert response.status_code == 200
-    expected = {
-        "id": "one",
-        "pool": "chat",
-        "kind": "pin",
-        "until": NOW + 7200,
-        "author": "ada",
-        "reason": "launch event",
-        "replicas": 6,
-        "direction": "both",
-        "created_at": NOW,
-    }
-    assert response.json() == expected
-    assert world.client().get("pools/chat/overrides").json()["overrides"] == [expected]
-    assert world.deps.board.wake.is_set()
-
-
-@pytest.mark.parametrize(
-    ("end", "expected"),
-    [
-        pytest.param({"until": NOW + 60}, NOW + 60, id="Unix seconds"),
-        pytest.param({"until": "2026-09-21T15:00:00Z"}, 1790002800.0, id="ISO 8601 in UTC"),
-        pytest.param({"until": "2026-09-21T23:00:00+08:00"}, 1790002800.0, id="ISO 8601 with an offset"),
-        pytest.param({"for": "30d"}, NOW + 30 * DAY_S, id="the longest duration"),
-    ],
-)
-def test_an_end_may_be_written_in_every_usual_way(client: AppClient, end: dict[str, object], expected: float) -> None:
-    response = client.ask("PUT", "pools/chat/overrides/one", json=override(**{"for": None} | end))
-    assert response.json()["until"] == expected
-
-
-PAST = "the end 2026-09-21 14:12:20 UTC is not after now (2026-09-21 14:13:20 UTC); give a later one"
-WRONG = [
-    pytest.param({"for": None, "until": NOW - 60}, f"until: {PAST}", id="an end in the past"),
-    pytest.param({"for": "0s"}, "is not after now", id="no time at all"),
-    pytest.param({"for": "31d"}, "is more than 30 days away; end it earlier, or change", id="too far away"),
-    pytest.param({"for": "soon"}, "for: 'soon' is not a duration; write 30s, 5m or 2h", id="no duration"),
-    pytest.param({"for": None}, "until: until and for are both missing; give one", id="no end"),
-    pytest.param({"until": NOW + 60}, "until: until and for are both given; give one", id="two ends"),
-    pytest.param(
-        {"for": None, "until": "tomorrow"},
-        "until: 'tomorrow' is not a time; write 2030-01-31T18:00:00Z or Unix seconds",
-        id="no time",
-    ),
-    pytest.param(
-        {"for": None, "until": "2026-09-22T00:00:00"},
-        "names no time zone; add Z for UTC or an offset such as +08:00",
-        id="a time of no zone",
-    ),
-    pytest.param({"for": None, "until": 1e300}, "is not a time of this age", id="an end after the end of time"),
-    pytest.param({"for": None, "until": "9999-12-31T23:59:59Z"}, "more than 30 days away", id="the year 9999"),
-    pytest.param(
-        {"replicas": 21}, "replicas: 21 is outside of the rule's bounds of 1 to 20, which always hold", id="above max"
-    ),
-    pytest.param({"replicas": 0}, "replicas: 0 is outside of the rule's bounds of 1 to 20", id="below min"),
-    pytest.param({"replicas": None}, "replicas: a pin needs a count; give one between", id="a pin to nothing"),
-    pytest.param({"kind": "freeze"}, "replicas: a freeze has no count; leave it out", id="a counted freeze"),
-    pytest.param({"direction": "in"}, "direction: a pin has no direction; leave it out", id="a directed pin"),
-]
-
-
-@pytest.mark.parametrize(("changes", "expected"), WRONG)
-def test_a_wrong_override_is_422_with_what_to_do(world: ApiWorld, changes: dict[str, object], expected: str) -> None:
-    response = world.client().ask("PUT", "pools/chat/overrides/one", json=override(**changes))
-    assert response.status_code == 422
-    problem = response.json()
-    assert expected in problem["detail"]
-    assert problem["errors"][0]["where"] in ("until", "for", "replicas", "direction")
-    assert world.deps.journal.overrides(0.0) == ()
-
-
-@pytest.mark.parametrize(
-    ("changes", "where"),
-    [
-        pytest.param({"author": None}, "body.author", id="nobody"),
-        pytest.param({"author": "  "}, "body.author", id="a blank name"),
-        pytest.param({"reason": None}, "body.reason", id="no reason"),
-        pytest.param({"reason": "x" * 501}, "body.reason", id="a novel"),
-        pytest.param({"kind": "push"}, "body.kind", id="an unknown kind"),
-        pytest.param({"replicas": "six"}, "body.replicas", id="a count in words"),
-        pytest.param({"replcias": 6}, "body.replcias", id="an unknown key"),
-    ],
-)
-def test_a_shapeless_override_is_422_with_its_path(client: AppClient, changes: dict[str, object], where: str) -> None:
-    response = client.ask("PUT", "pools/chat/overrides/one", json=override(**changes))
-    assert response.status_code == 422
-    assert [error["where"] for error in response.json()["errors"]] == [where]
-
-
-def test_an_override_ends_before_its_time_with_author_and_reason(world: ApiWorld) -> None:
-    client = world.client()
-    client.ask("PUT", "pools/chat/overrides/one", json=override())
-    assert client.ask("DELETE", "pools/chat/overrides/one").status_code == 422
-    world.deps.board.wake.clear()
-    response = client.ask("DELETE", "pools/chat/overrides/one", params={"author": "ada", "reason": "over"})
-    assert (response.status_code, response.content) == (204, b"")
-    assert world.deps.board.wake.is_set()
-    assert client.get("pools/chat/overrides").json()["overrides"] == []
-
-
-def test_ending_what_is_not_there_names_what_is(client: AppClient) -> None:
-    client.ask("PUT", "pools/chat/overrides/one", json=override())
-    response = client.ask("DELETE", "pools/chat/overrides/two", params={"author": "ada", "reason": "over"})
-    assert response.status_code == 404
-    assert response.json()["detail"] == "pool 'chat' has no override 'two'; in force are one"
-
-
-def test_an_expired_override_is_not_shown(world: ApiWorld) -> None:
-    world.client().ask("PUT", "pools/chat/overrides/one", json=override())
-    world.clock.at = NOW + 7201
-    assert world.client().get("pools/chat/overrides").json()["overrides"] == []
-
-
 # --- rules ------------------------------------------------------------------------------------------------------
 
 
@@ -405,7 +273,7 @@ def test_a_journal_that_cannot_be_written_makes_the_service_unready_and_override
     response = world.client().get("/readyz")
     assert response.status_code == 503
     assert "check that the folder exists, is writable and has space" in response.json()["reasons"][0]
-    refused = world.client().ask("PUT", "pools/chat/overrides/one", json=override())
+    refused = world.client().ask("PUT", "pools/chat/overrides/one", json=FREEZE)
     assert refused.status_code == 503
     assert refused.headers["content-type"] == "application/problem+json"
 
@@ -416,6 +284,7 @@ def test_a_journal_that_cannot_be_written_makes_the_service_unready_and_override
         pytest.param("GET", "/nothing", {}, 404, "GET /api/v1/openapi.json lists what there is", id="an unknown path"),
         pytest.param("POST", "pools", {}, 405, "the header Allow lists those it does", id="an unknown method"),
         pytest.param("GET", "pools/chat/decisions?limit=501", {}, 422, "errors; correct it", id="too large a page"),
+        pytest.param("GET", "alerts?pol=chat", {}, 422, "query.pol: is not a parameter", id="an unknown parameter"),
         pytest.param("GET", "pools/chat/decisions?before=x", {}, 422, "errors; correct it", id="not a number"),
         pytest.param("GET", "pools/chat/signals/load?since=nan", {}, 422, "errors; correct it", id="not a time"),
         pytest.param("POST", "rules/check", {"content": b"{"}, 422, "errors; correct it", id="half a body"),
@@ -434,103 +303,11 @@ def test_what_cannot_be_answered_is_a_problem_that_says_what_to_do(
     assert response.json()["status"] == status
 
 
-def test_a_huge_body_is_refused_although_its_length_was_not_announced(server: Server) -> None:
-    body = (b"x" * 65536 for _ in range(32))
-    headers = {"Authorization": f"Bearer {SECRETS['admin']}", "Content-Type": "application/json"}
-    url = f"{server.url}/api/v1/rules/check"
-    response = httpx.post(url, content=body, headers=headers, timeout=10.0, trust_env=False)
-    assert response.status_code == 413
-    assert (
-        response.json()["detail"] == "the body is larger than 1,048,576 bytes, which is the limit; send a smaller one"
-    )
-
-
 def test_a_bug_is_500_without_a_traceback(world: ApiWorld) -> None:
     broken = replace(world.deps, counts=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
     response = AppClient(create_app(broken), SECRETS["admin"]).get("/metrics")
     assert response.status_code == 500
     assert response.json()["detail"] == "the service failed to answer, which is a bug in it; its log has the traceback"
-
-
-# --- over real sockets ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(world: ApiWorld) -> Iterator[Server]:
-    running = Server(world.app, "127.0.0.1", 0)
-    running.start()
-    yield running
-    running.stop()
-
-
-def ask(server: Server, path: str, **more: object) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {SECRETS['admin']}"}
-    return httpx.get(f"{server.url}{path}", headers=headers, timeout=10.0, trust_env=False, **more)  # type: ignore[arg-type]
-
-
-def test_the_server_answers_over_a_socket_and_releases_its_port(world: ApiWorld, server: Server) -> None:
-    assert server.port != 0
-    assert ask(server, "/api/v1/pools").json()["pools"][0]["pool"] == "chat"
-    assert ask(server, "/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    server.stop()
-    again = Server(world.app, "127.0.0.1", server.port)
-    again.start()
-    assert ask(again, "/healthz").status_code == 200
-    again.stop()
-
-
-def test_a_port_in_use_is_an_input_error_that_says_what_to_do(server: Server) -> None:
-    with pytest.raises(InputError) as caught:
-        Server(server._uvicorn.config.app, "127.0.0.1", server.port).start()  # type: ignore[arg-type]
-    assert str(caught.value) == (
-        f"listen 127.0.0.1:{server.port}: the port is taken by another program (perhaps another sigmascale); stop it "
-        "or choose another port with --listen HOST:PORT"
-    )
-
-
-def test_an_address_of_another_machine_is_an_input_error(world: ApiWorld) -> None:
-    with pytest.raises(InputError, match=r"listen 192\.0\.2\.1:0: .*; name an address of this machine"):
-        Server(world.app, "192.0.2.1", 0).start()
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, made by the openssl program."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
-    return cert, key
-
-
-def test_the_server_speaks_tls_with_the_files_that_it_is_given(world: ApiWorld, tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path)
-    server = Server(world.app, "127.0.0.1", 0, cert, key)
-    server.start()
-    assert server.url.startswith("https://127.0.0.1:")
-    assert ask(server, "/healthz", verify=ssl.create_default_context(cafile=cert)).status_code == 200
-    server.stop()
-
-
-def test_tls_files_that_do_not_fit_are_refused_before_anything_listens(world: ApiWorld, tmp_path: Path) -> None:
-    cert, _ = certificate(tmp_path)
-    with pytest.raises(InputError, match="both must be PEM files without a password, and the key must belong to the"):
-        Server(world.app, "127.0.0.1", 0, cert, cert)
-
-
-def test_a_request_under_way_is_finished_when_the_server_stops(world: ApiWorld, server: Server) -> None:
-    body = json.dumps({"text": RULES}).encode()
-    head = (
-        f"POST /api/v1/rules/check HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {SECRETS['admin']}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(head.encode() + body[:10])
-        # An answer to another request proves that the server has read what was sent before.
-        assert ask(server, "/healthz").status_code == 200
-        server._uvicorn.should_exit = True
-        connection.sendall(body[10:])
-        answer = connection.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
 # --- its own description ----------------------------------------------------------------------------------------

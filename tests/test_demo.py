@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -40,6 +41,7 @@ SCENE = Scene(
     Progress(30.0, 90.0, sent=200, ok=190, lost=2, sent_per_s=8.0, latency_p99_s=1.25),
     fleet("ready", "ready", "pending", "draining"),
     decision(7, 2, 3),
+    news=(decision(7, 2, 3),),
 )
 
 
@@ -99,17 +101,17 @@ def test_the_screen_shows_counts_decisions_and_gpus() -> None:
 
 
 @pytest.mark.parametrize("live", [pytest.param(True, id="live"), pytest.param(False, id="plain lines")])
-def test_the_view_shows_a_decision_once(live: bool) -> None:
+def test_the_view_shows_every_change_and_a_stay_once_per_reason(live: bool) -> None:
     console = Console(file=StringIO(), width=120, force_terminal=live)
     with View(console, live=live) as view:
         for _ in range(3):
             view.show(SCENE)
-        assert len(view._decisions) == 1
-        view.show(Scene(SCENE.progress, SCENE.fleet, decision(8, 3, 2)))
-        assert len(view._decisions) == 2
+        assert [d.number for d in view._decisions] == [7]
+        view.show(replace(SCENE, news=(decision(8, 3, 3), decision(9, 3, 3), decision(10, 3, 2), decision(11, 2, 1))))
+        assert [d.number for d in view._decisions] == [7, 8, 10, 11]
     if not live:
         lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-        assert [line[:2] for line in lines] == ["#7", "  ", "#8"]
+        assert [line[:3].strip() for line in lines] == ["#7", "3", "#8", "#10", "#11"]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,9 @@ def test_a_short_demo_scales_out_and_in_loses_no_request_and_leaves_nothing_runn
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "a closed terminal"]
+)
 def test_an_interrupted_demo_leaves_nothing_running(number: signal.Signals) -> None:
     clock = SystemClock()
     with running_demo("--duration", "60s") as (process, mark):

@@ -213,6 +213,11 @@ def test_sigterm_finishes_the_requests_in_flight_and_exits_with_zero() -> None:
         assert process.wait(timeout=10) == 0
 
 
+def test_a_worker_that_nobody_asks_any_more_ends_itself() -> None:
+    with worker("--lonely", "0.5") as (process, _):
+        assert process.wait(timeout=30) == 0
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -117,19 +117,26 @@ def test_an_override_is_explained_with_author_and_reason() -> None:
         pytest.param(80.0, 60.0, settled(4), "queue: met, but not for long enough yet: ", id="too young"),
         pytest.param(80.0, 0.0, settled(4), "queue: met: ", id="met"),
         pytest.param(None, 0.0, settled(4), "queue: cannot be judged, so nothing shrinks: ", id="no data"),
-        pytest.param(
-            80.0,
-            0.0,
-            replace(settled(4), cooldown_until={"queue": NOW + 60}),
-            "queue: met, but it asked for nothing: it cools down after it acted, or has nothing to add: ",
-            id="cooling down",
-        ),
     ],
 )
 def test_a_rule_that_did_nothing_says_why(queue: float | None, for_s: float, memory: Memory, expected: str) -> None:
     decision = decide(rules(rules=(queue_step(for_s=for_s),)), world(queue=queue), memory)
     (line,) = lines_of(explain(decision), "Rules with a condition:")
     assert line.startswith(expected)
+
+
+def test_a_rule_that_cools_down_says_for_how_long() -> None:
+    memory = replace(settled(4), cooldown_until={"queue": NOW + 60})
+    decision = decide(rules(rules=(queue_step(),)), world(queue=80.0), memory)
+    assert "cooling down for " in explain(decision)
+
+
+def test_a_rule_that_only_alerts_is_not_taken_for_a_silent_one() -> None:
+    decision = decide(
+        rules(rules=(replace(queue_step(), policy=None, alert="critical"),)), world(queue=80.0), settled(4)
+    )
+    (line,) = lines_of(explain(decision), "Rules with a condition:")
+    assert line.startswith("queue: met, and asks for no replicas: ")
 
 
 def test_a_condition_shows_value_and_bounds() -> None:
@@ -178,6 +185,7 @@ def test_instants_are_utc() -> None:
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)
+SENSES = ("raise", "size", "lower", "hold", "floor", "ceiling")
 COUNTS = st.integers(0, 1000)
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 INSTANTS = st.floats(0, 4e9)

@@ -34,10 +34,11 @@ ALERTS = tuple(
 
 
 def page(board: Board, counts: Counts | None = None, **moment: object) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Every sample of a page by name and label values."""
+    """Every sample of a page by name and label values in the order of the table."""
+    order = {metric.full_name: metric.labels for metric in METRICS}
     text = render(board, counts or Counts(), replace(Moment(NOW, "1.2.3"), **moment))  # type: ignore[arg-type]
     return {
-        (sample.name, tuple(sample.labels.values())): sample.value
+        (sample.name, tuple(sample.labels[label] for label in order[sample.name])): sample.value
         for family in text_string_to_metric_families(text.decode())
         for sample in family.samples
     }
@@ -87,9 +88,8 @@ def test_an_unknown_signal_has_a_quality_and_no_value() -> None:
     assert found["sigmascale_signal_value", ("chat", "load")] == 35.0
     assert found["sigmascale_signal_age_seconds", ("chat", "load")] == 5.0
     assert ("sigmascale_signal_value", ("chat", "stuck")) not in found
-    qualities = {
-        labels[2]: v for (n, labels), v in found.items() if n == "sigmascale_signal_quality" and labels[1] == "stuck"
-    }
+    shown = ("fresh", "partial", "stale", "frozen", "missing")
+    qualities = {quality: found["sigmascale_signal_quality", ("chat", "stuck", quality)] for quality in shown}
     assert qualities == {"fresh": 0.0, "partial": 0.0, "stale": 0.0, "frozen": 1.0, "missing": 0.0}
     assert found["sigmascale_signal_quality", ("chat", 'odd "name"\\', "missing")] == 1.0
 

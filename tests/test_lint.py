@@ -45,8 +45,8 @@ def step(when: str, more: str = "cooldown: 2m") -> str:
             + step("{any: [{gpu: {above: 85%}}, {cache: {above: 90%}}]}")
             + TARGET.replace("load", "gpu").replace("10", "0.5"),
             "rules",
-            "only cache (kv_cache_used_ratio), gpu (gpu_sm_active_ratio) can scale out, which says nothing more once it "
-            "is at its limit; add a rule on requests_waiting or requests_arrived_total",
+            "only cache (kv_cache_used_ratio), gpu (gpu_sm_active_ratio) can scale out, which says nothing more once "
+            "it is at its limit; add a rule on requests_waiting or requests_arrived_total",
             id="several saturating signals are no better",
         ),
         pytest.param(
@@ -106,6 +106,13 @@ def step(when: str, more: str = "cooldown: 2m") -> str:
             "shop_orders_open is not a metric that a collector provides; "
             "it counts as long as a target exports that very name",
             id="a metric of one's own",
+        ),
+        pytest.param(
+            "signals: {gpu: {metric: gpu_sm_active_ratio}}\n",
+            "signals.gpu.metric",
+            "gpu_sm_active_ratio is a share, and shares of several series are added up unless you say otherwise; "
+            "write aggregate: mean",
+            id="a sum of shares that nobody asked for",
         ),
         pytest.param(
             "alerts: [{each: gpu_powr_watts, outside: 3 sigma}]\n",

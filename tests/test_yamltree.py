@@ -144,7 +144,20 @@ def test_depth_and_number_of_values_are_limited() -> None:
     with pytest.raises(InputError, match="nested more than 32 deep"):
         parse("a: " + "[" * 100_000, "f.yaml")
     with pytest.raises(InputError, match="is past 100000 values"):
-        parse("a: [" + "1," * 100_001 + "1]", "f.yaml")
+        parse("".join(f"a{i}: [" + "1," * 2400 + "1]\n" for i in range(50)), "f.yaml")
+    with pytest.raises(InputError, match="a: has more than 2500 items"):
+        parse("a: [" + "1," * 2501 + "1]", "f.yaml")
+    with pytest.raises(InputError, match="has more than 1000 keys"):
+        parse("".join(f"a{i}: 1\n" for i in range(1001)), "f.yaml")
+
+
+def test_words_are_limited_and_never_reach_a_terminal_raw() -> None:
+    with pytest.raises(InputError, match="a: is longer than 4096 characters"):
+        parse("a: " + "x" * 4097, "f.yaml")
+    with pytest.raises(InputError, match="the key is longer than 128 characters"):
+        parse("x" * 129 + ": a", "f.yaml")
+    tree = parse('"\\e[31mred": a\n', "f.yaml")
+    assert str(tree.fault(("\x1b[31mred",), "is bad")) == "f.yaml:1:14: '\\x1b[31mred': is bad"
 
 
 @settings(derandomize=True, max_examples=300)

@@ -43,7 +43,7 @@ def demo(
 
     set_up_logging("console")
     # What the service does is on the screen already.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     console = Console()
     try:
         summary = run_demo(DemoOptions(duration, speed, headless, json_path, seed), console)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from typer._click.core import Command
 
 
 def pages() -> dict[str, str]:
@@ -41,55 +38,34 @@ def _api() -> str:
 
 
 def cli_reference() -> str:
-    """docs/cli.md: every command with its arguments and options, from the Typer app."""
-    import typer
+    """docs/cli.md: the help of every command, as it is shown."""
+    from typer.main import get_command
 
     from autoscaler.cli.main import app
 
-    lines = ["# Command line", "", "Written by `make docs`; do not edit."]
-    lines += _command("sigmascale", typer.main.get_command(app))
+    lines = ["# Command line", "", "What `--help` says. Written by `make docs`; do not edit."]
+    for words in _commands((), get_command(app)):
+        lines += ["", f"## {' '.join(('sigmascale', *words))}", "", "```text", _help(words), "```"]
     return "\n".join([*lines, ""])
 
 
-def _command(name: str, command: Command) -> list[str]:
-    help_text = (command.help or "").strip()
-    lines = ["", f"## {name}", "", *_paragraphs(help_text)]
-    rows = [_parameter(p) for p in command.params if p.name != "help"]
-    if rows:
-        lines += ["", "| argument or option | type | default | meaning |", "|---|---|---|---|", *rows]
-    for child_name, child in getattr(command, "commands", {}).items():
-        lines += _command(f"{name} {child_name}", child)
-    return lines
+def _commands(words: tuple[str, ...], command: object) -> Iterator[tuple[str, ...]]:
+    """The words that lead to every command, parents first."""
+    yield words
+    children: Mapping[str, object] = getattr(command, "commands", {})
+    for name, child in children.items():
+        yield from _commands((*words, name), child)
 
 
-def _paragraphs(text: str) -> list[str]:
-    """Help as Markdown: its indented lines are examples, and neighbouring ones share a block."""
-    found: list[str] = []
-    inside = False
-    for block in text.split("\n\n"):
-        example = block.startswith("  ")
-        if inside and not example:
-            found += ["```", ""]
-        if example and not inside:
-            found.append("```console")
-        found += [line.strip() for line in block.splitlines()] if example else [" ".join(block.split()), ""]
-        inside = example
-    return [*found, "```"] if inside else found[:-1]
+def _help(words: tuple[str, ...]) -> str:
+    from typer.testing import CliRunner
 
+    from autoscaler.cli.main import app
 
-def _parameter(parameter: Any) -> str:
-    is_option = parameter.param_type_name == "option"
-    names = [*parameter.opts, *parameter.secondary_opts] if is_option else [parameter.make_metavar(None)]
-    shown = ", ".join(f"`{name}`" for name in names)
-    kind = "flag" if getattr(parameter, "is_flag", False) else parameter.type.name
-    if getattr(parameter.type, "choices", None):
-        kind = " or ".join(f"`{choice}`" for choice in parameter.type.choices)
-    if parameter.required:
-        default = "mandatory"
-    else:
-        default = f"`{parameter.default}`" if parameter.default not in (None, False, (), []) else "none"
-    variable = f" Variable: `{parameter.envvar}`." if parameter.envvar else ""
-    return f"| {shown} | {kind} | {default} | {(getattr(parameter, 'help', None) or '').strip()}{variable} |"
+    # The runner fixes the width of the terminal, so that the page does not depend on who writes it.
+    shown = CliRunner().invoke(app, [*words, "--help"], prog_name="sigmascale")
+    assert shown.exit_code == 0, shown.output
+    return "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
 
 
 if __name__ == "__main__":

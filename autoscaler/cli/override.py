@@ -21,6 +21,7 @@ from autoscaler.errors import InputError
 
 override = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,
     help="Pin, bound, freeze or pause a pool for a while. Every override has an end, an author and a reason.",
 )
 

@@ -57,6 +57,7 @@ def run(
     if not settings.rules:
         raise InputError("no rules are given; name a rule file or a folder of them, such as --rules rules/")
     set_up_logging(settings.log_format)
+    service = Service(settings)
     stopping = threading.Event()
 
     def stop(number: int, _frame: object) -> None:
@@ -66,7 +67,6 @@ def run(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    service = Service(settings)
     service.start()
     try:
         stopping.wait()

@@ -23,6 +23,7 @@ from autoscaler.demo.summary import Summary, Usage, summarise
 from autoscaler.demo.traffic import Traffic
 from autoscaler.demo.view import Scene, View
 from autoscaler.errors import InputError, SigmascaleError
+from autoscaler.types import Decision
 
 if TYPE_CHECKING:
     from autoscaler.demo.driver import Score
@@ -80,13 +81,13 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> Summary:
     """Play the demo and return its numbers; whatever happens, every process that it started is gone afterwards.
 
     Raises InputError for wrong options, SigmascaleError when the first replica does not come, KeyboardInterrupt on
-    Ctrl-C and on SIGTERM.
+    Ctrl-C, SIGTERM and SIGHUP.
     """
     options.check()
     shown = console or Console()
     requests = compress(read_trace(), options.duration_s, options.speed, options.seed)
     with ExitStack() as ends:
-        ends.enter_context(_sigterm_interrupts())
+        ends.enter_context(_ended_as_by_ctrl_c())
         folder = Path(ends.enter_context(TemporaryDirectory(prefix="sigmascale-demo-")))
         traffic = Traffic()
         ends.callback(traffic.stop)
@@ -113,6 +114,7 @@ class _Stage:
     ) -> None:
         self.service, self.traffic, self.view, self.clock, self.gpus = service, traffic, view, clock, gpus
         self.usage = Usage()
+        self._seen = 0
 
     def wait_for_first_replica(self) -> None:
         """Return when a replica serves; raise SigmascaleError when none does in time."""
@@ -138,6 +140,7 @@ class _Stage:
             progress=self.traffic.progress(),
             fleet=pool.fleet if pool else None,
             decision=pool.decision if pool else None,
+            news=self._news(),
             error=pool.error if pool else "",
             gpus=self.gpus,
         )
@@ -145,6 +148,13 @@ class _Stage:
             self.usage.see(self.clock.now(), scene.fleet)
         self.view.show(scene)
         return scene
+
+    def _news(self) -> tuple[Decision, ...]:
+        """Decisions that were journalled since the last look, oldest first: the board has only the last one."""
+        rows = self.service.journal.decisions(POOL, limit=20)
+        news = tuple(row for row in reversed(rows) if row.number > self._seen)
+        self._seen = max([self._seen, *(row.number for row in news)])
+        return news
 
 
 def demo_config(folder: Path, gateway: str) -> Config:
@@ -193,8 +203,11 @@ def gpu_lines(ends: ExitStack) -> tuple[str, ...]:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does, so that nothing stays behind; outside the main thread it is not ours."""
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does, so that nothing stays behind.
+
+    Only the main thread may say so: elsewhere signals are the caller's affair.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -202,8 +215,9 @@ def _sigterm_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -23,11 +23,12 @@ DECISIONS_SHOWN = 7
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is to be seen at one moment; None = not known (yet)."""
+    """What is to be seen at one moment; None = not known (yet). `news`: decisions journalled since the last scene."""
 
     progress: Progress | None
     fleet: Fleet | None
     decision: Decision | None
+    news: tuple[Decision, ...] = ()
     error: str = ""
     gpus: tuple[str, ...] = ()
 
@@ -60,20 +61,20 @@ class View:
 
     def show(self, scene: Scene) -> None:
         """Draw the scene, or print what is new in it."""
-        new = self._remember(scene.decision)
+        new = [decision for decision in scene.news if self._remember(decision)]
         if self._screen is not None:
             self._screen.update(render(scene, tuple(self._decisions)), refresh=True)
             return
-        if new and scene.decision is not None:
-            self.say(decision_line(scene.decision))
+        for decision in new:
+            self.say(decision_line(decision))
         elapsed_s = scene.progress.elapsed_s if scene.progress else 0.0
         if scene.progress and (self._line_at is None or elapsed_s - self._line_at >= LINE_EVERY_S):
             self._line_at = elapsed_s
             self.say(status_line(scene))
 
-    def _remember(self, decision: Decision | None) -> bool:
+    def _remember(self, decision: Decision) -> bool:
         """Keep a decision that changes the size, or stays for another reason than the one before it."""
-        if decision is None or (self._decisions and _topic(self._decisions[-1]) == _topic(decision)):
+        if self._decisions and _topic(self._decisions[-1]) == _topic(decision):
             return False
         self._decisions.append(decision)
         return True

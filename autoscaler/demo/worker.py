@@ -23,7 +23,11 @@ _MAX_TOKENS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What a worker is told on its command line. `drain_s` bounds the work after SIGTERM."""
+    """What a worker is told on its command line.
+
+    drain_s bounds the work after SIGTERM. lonely_s: it ends itself when nobody has asked it anything for that long,
+    so that a demo that was killed leaves nothing running for good; 0 = never.
+    """
 
     port: int
     host: str = "127.0.0.1"
@@ -33,6 +37,7 @@ class WorkerOptions:
     cache_tokens: int = 24_576
     model: str = "stand-in-70b"
     drain_s: float = 60.0
+    lonely_s: float = 0.0
     speed: Speed = field(default_factory=Speed)
 
 
@@ -45,6 +50,7 @@ class Worker:
     metrics: WorkerMetrics = field(init=False)
     loaded: bool = False
     stopping: bool = False
+    _asked_at: float = 0.0
     _answers: dict[Job, asyncio.Future[Job]] = field(default_factory=dict)
     _alarm: asyncio.TimerHandle | None = None
 
@@ -54,7 +60,12 @@ class Worker:
 
     def app(self) -> web.Application:
         """The routes."""
+
+        async def note(request: web.Request, response: web.StreamResponse) -> None:
+            self._asked_at = _now()
+
         app = web.Application(handler_args={"access_log": None})
+        app.on_response_prepare.append(note)
         app.router.add_post("/v1/completions", self.complete)
         app.router.add_get("/health", self.health)
         app.router.add_get("/metrics", self.page)
@@ -122,6 +133,8 @@ class Worker:
         """
         runner = web.AppRunner(self.app(), shutdown_timeout=self.options.drain_s)
         await runner.setup()
+        self._asked_at = _now()
+        lonely = asyncio.create_task(self._stop_when_lonely(stop))
         try:
             await web.TCPSite(runner, self.options.host, self.options.port).start()
             try:
@@ -131,8 +144,16 @@ class Worker:
                 await stop.wait()
             self.stopping = True
         finally:
+            lonely.cancel()
             # Closes the listening socket and idle connections first, then waits for the requests in flight.
             await runner.cleanup()
+
+    async def _stop_when_lonely(self, stop: asyncio.Event) -> None:
+        if not self.options.lonely_s:
+            return
+        while (left_s := self._asked_at + self.options.lonely_s - _now()) > 0 or self._answers:
+            await asyncio.sleep(max(left_s, 0.1))
+        stop.set()
 
 
 def _now() -> float:
@@ -168,6 +189,7 @@ def parse_arguments(arguments: list[str] | None = None) -> WorkerOptions:
     parser.add_argument("--cache-tokens", type=int, default=standard.cache_tokens, help="size of the KV cache")
     parser.add_argument("--model", default=standard.model)
     parser.add_argument("--drain", type=float, default=standard.drain_s, help="seconds for work after SIGTERM")
+    parser.add_argument("--lonely", type=float, default=0.0, help="end after so many seconds unasked; 0 = never")
     parser.add_argument("--step", type=float, default=standard.speed.step_s, help="seconds per step")
     parser.add_argument("--step-per-sequence", type=float, default=standard.speed.step_per_sequence_s)
     parser.add_argument("--prefill", type=float, default=standard.speed.prefill_per_token_s, help="seconds per token")
@@ -183,6 +205,7 @@ def parse_arguments(arguments: list[str] | None = None) -> WorkerOptions:
         cache_tokens=given.cache_tokens,
         model=given.model,
         drain_s=given.drain,
+        lonely_s=given.lonely,
         speed=Speed(given.step, given.step_per_sequence, given.prefill),
     )
 

@@ -1,0 +1,56 @@
+# `make demo` and `make test` do all set-up themselves; nothing but Python 3.11 or newer and make is needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: demo test check format docs bench lock clean help
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: $(READY)  ## watch the whole loop on this machine: make demo ARGS='--duration 90s'
+	$(BIN)/sigmascale demo $(ARGS)
+
+test: $(READY)  ## run the tests: make test ARGS='tests/test_engine.py -k bounds'
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2)
+
+check: $(READY)  ## format, lint, types, import layers, rule files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sigmascale check rules/ --strict
+	$(BIN)/sigmascale test rules/
+
+format: $(READY)  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(READY)  ## write the reference pages anew from the code
+	$(BIN)/python -m autoscaler.cli.docs docs/
+
+bench: $(READY)  ## measure what we claim: make bench ARGS=parser
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(READY)  ## resolve requirements.lock anew
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# uv installs in seconds; where it cannot be had, plain pip does the same more slowly.
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "sigmascale needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5' && \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock && \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .; then :; else \
+		echo "uv is not available, installing with pip" >&2; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; fi
+	touch $(READY)

@@ -1,0 +1,161 @@
+"""How intents reach a provider and how its failures come back, inline and on threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from autoscaler.clock import SimClock, SystemClock
+from autoscaler.dispatch import Inline, Threaded, Unavailable
+from autoscaler.errors import CapacityError, CredentialsError, ThrottledError, UnreachableError
+from autoscaler.types import Action, Fleet, Launch, Outcome
+from tests.worlds import NOW, OFFER, instance
+
+
+def order(n: int = 1, valid_until: float = NOW + 300) -> Launch:
+    return Launch(f"a{n}", "chat", NOW, valid_until, OFFER)
+
+
+@dataclass
+class Scripted:
+    """A provider that does what a test says."""
+
+    act: Callable[[Action], Outcome] = lambda a: Outcome(a.id, a.pool, "accepted", NOW)
+    look: Callable[[], Fleet] = lambda: Fleet(NOW, (instance(1),))
+    applied: list[str] = field(default_factory=list)
+
+    def observe(self) -> Fleet:
+        return self.look()
+
+    def apply(self, action: Action) -> Outcome:
+        self.applied.append(action.id)
+        return self.act(action)
+
+
+def raising(error: Exception) -> Callable[[Action], Outcome]:
+    def act(_: Action) -> Outcome:
+        raise error
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "wait"),
+    [
+        pytest.param(CapacityError("none left"), "failed", "capacity", None, id="a refusal is final"),
+        pytest.param(CredentialsError("who are you"), "failed", "credentials", None, id="so are wrong credentials"),
+        pytest.param(UnreachableError("cut off"), "unknown", "unreachable", None, id="no answer is unknown"),
+        pytest.param(ThrottledError("slow down", 7.0), "unknown", "throttled", 7.0, id="throttling waits"),
+        pytest.param(KeyError("x"), "unknown", "bug", None, id="a bug in a plug-in is unknown, not fatal"),
+    ],
+)
+def test_every_failure_becomes_an_outcome(error: Exception, status: str, code: str, wait: float | None) -> None:
+    hand = Inline(Scripted(act=raising(error)), SimClock(NOW))
+    hand.submit([order()])
+    (outcome,) = hand.outcomes()
+    assert (outcome.status, outcome.error, outcome.retry_after_s) == (status, code, wait)
+    assert hand.outcomes() == ()
+    assert hand.calls().apply_failures == 1
+
+
+def test_an_action_past_its_time_is_not_started() -> None:
+    provider = Scripted()
+    hand = Inline(provider, SimClock(NOW + 301))
+    hand.submit([order()])
+    assert provider.applied == []
+    assert hand.outcomes()[0].error == "expired"
+
+
+def test_a_report_that_fails_leaves_the_last_one() -> None:
+    provider = Scripted()
+    hand = Inline(provider, SimClock(NOW))
+    first = hand.fleet()
+
+    def down() -> Fleet:
+        raise UnreachableError("cut off")
+
+    provider.look = down
+    assert hand.fleet() == first
+    assert hand.calls().last_error == "cut off"
+
+
+def test_a_provider_that_is_not_installed_reports_nothing_and_says_why() -> None:
+    hand = Unavailable("no plug-in 'aws'")
+    hand.submit([order()])
+    assert hand.fleet() is None
+    assert hand.outcomes() == ()
+    assert hand.calls().last_error == "no plug-in 'aws'"
+
+
+@pytest.fixture
+def threaded() -> Iterator[Callable[[Scripted], Threaded]]:
+    started: list[Threaded] = []
+
+    def start(provider: Scripted) -> Threaded:
+        hand = Threaded(provider, SystemClock(), 0.01, threading.Event(), workers=2)
+        hand.start()
+        started.append(hand)
+        return hand
+
+    yield start
+    for hand in started:
+        hand.stop()
+
+
+def wait_for(check: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if check():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it did not happen within five seconds")
+
+
+def test_a_slow_call_holds_up_nobody_and_is_not_started_twice(threaded: Callable[[Scripted], Threaded]) -> None:
+    gate = threading.Event()
+
+    def slow(action: Action) -> Outcome:
+        if action.id == "a1":
+            gate.wait(10)
+        return Outcome(action.id, action.pool, "accepted", NOW)
+
+    provider = Scripted(act=slow)
+    hand = threaded(provider)
+    far = SystemClock().now() + 100
+    hand.submit([order(1, far), order(2, far)])
+    hand.submit([order(1, far)])
+    done: list[str] = []
+    wait_for(lambda: done.extend(o.action for o in hand.outcomes()) or "a2" in done)
+    assert done == ["a2"]
+    gate.set()
+    wait_for(lambda: done.extend(o.action for o in hand.outcomes()) or "a1" in done)
+    assert sorted(provider.applied) == ["a1", "a2"]
+
+
+def test_a_new_report_wakes_the_loop_and_an_equal_one_does_not(threaded: Callable[[Scripted], Threaded]) -> None:
+    provider = Scripted()
+    hand = threaded(provider)
+    wait_for(hand.wake.is_set)
+    hand.wake.clear()
+    seen = hand.calls().observed
+    wait_for(lambda: hand.calls().observed > seen + 3)
+    assert not hand.wake.is_set()
+    provider.look = lambda: Fleet(NOW + 1, (instance(1), instance(2)))
+    wait_for(hand.wake.is_set)
+    there = hand.fleet()
+    assert there is not None
+    assert there.ready == 2
+
+
+def test_an_older_report_never_replaces_a_newer_one(threaded: Callable[[Scripted], Threaded]) -> None:
+    provider = Scripted(look=lambda: Fleet(NOW + 10, (instance(1),)))
+    hand = threaded(provider)
+    wait_for(hand.fleet)
+    provider.look = lambda: Fleet(NOW, ())
+    seen = hand.calls().observed
+    wait_for(lambda: hand.calls().observed > seen + 3)
+    there = hand.fleet()
+    assert there is not None
+    assert there.observed_at == NOW + 10
