@@ -7,10 +7,12 @@ configuration schema.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from threading import Event
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from autoscaler.types import Action, Bands, Batch, Fleet, Frame, Outcome, Outlook, Proposal, Reading
+
+if TYPE_CHECKING:
+    from threading import Event
 
 
 class Clock(Protocol):

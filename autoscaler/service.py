@@ -24,8 +24,8 @@ from autoscaler.exposition import Counts
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.notify import Notifier
-from autoscaler.rulefile import Defaults
-from autoscaler.rulewatch import RuleBook
+from autoscaler.rulefile.reader import Defaults
+from autoscaler.rulefile.watch import RuleBook
 from autoscaler.store import Store
 from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
 from autoscaler.watchdog import Watchdog

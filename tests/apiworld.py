@@ -14,7 +14,7 @@ from autoscaler.clock import SimClock
 from autoscaler.engine import decide
 from autoscaler.exposition import Counts
 from autoscaler.journal import Entry, Journal
-from autoscaler.rulewatch import RuleBook
+from autoscaler.rulefile.watch import RuleBook
 from autoscaler.store import Store
 from autoscaler.tokens import Token, digest
 from autoscaler.types import Alert, Decision, Fleet, Memory, Operate, Plan, Reason

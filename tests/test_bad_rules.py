@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.rulefile import check_file
+from autoscaler.rulefile.reader import check_file
 
 BAD = Path(__file__).parent / "bad"
 FILES = sorted(BAD.glob("*.yaml"))

@@ -9,7 +9,7 @@ import pytest
 
 from autoscaler.errors import InputError
 from autoscaler.policies.step import Step
-from autoscaler.rulefile import Defaults, check_file, check_text, read_rules
+from autoscaler.rulefile.reader import Defaults, check_file, check_text, read_rules
 from autoscaler.ruleset import Bounds, Rule, RuleSet, leaves
 from autoscaler.thresholds.static import Static
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoscaler.engine import awake, decide, learn, remember
 from autoscaler.policies.step import Step
-from autoscaler.ruleset import Bounds, Condition, Group, Rule, RuleSet, ScaleIn, ScaleOut
+from autoscaler.ruleset import Bounds, Condition, Group, Rule, RuleSet, ScaleIn, ScaleOut, Test
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.types import Capacity, Frame, Launch, Memory, Outcome, Override, Plan, Quality, World
 from tests.worlds import NOW, OFFER, condition, fleet, frame, queue_step, rules, settled, world
@@ -134,8 +134,7 @@ def test_a_three_sigma_condition_judges_by_the_history_before_the_point() -> Non
 
 
 def sigma_condition() -> Condition:
-    test = condition("queue", 0.0).test
-    return Condition(replace(test, threshold=Sigma(3.0, min_points=10), lookback_s=1800.0, text="3 sigma"))  # type: ignore[type-var]
+    return Condition(Test("queue", "above", Sigma(3.0, min_points=10), lookback_s=1800.0, text="3 sigma"))
 
 
 def test_a_latency_without_requests_is_known_to_be_nothing_and_blocks_no_scale_in() -> None:

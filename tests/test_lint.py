@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoscaler.errors import Fault
-from autoscaler.rulefile import Defaults, check_text
+from autoscaler.rulefile.reader import Defaults, check_text
 
 HEAD = "pool: chat\nlimits: {min: 1, max: 9}\nreplica: {gpus: 0}\noffers: {from: [{local: {lead_time: 2m}}]}\n"
 SIGNALS = """signals:

@@ -17,7 +17,7 @@ from autoscaler.api.serve import Server
 from autoscaler.board import Board
 from autoscaler.clock import SimClock
 from autoscaler.journal import Journal
-from autoscaler.rulewatch import RuleBook
+from autoscaler.rulefile.watch import RuleBook
 from autoscaler.store import Store
 from tests.apiworld import SECRETS, api_world
 

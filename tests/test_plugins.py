@@ -9,7 +9,7 @@ import pytest
 
 from autoscaler import plugins
 from autoscaler.errors import InputError
-from autoscaler.rulefile import read_rules
+from autoscaler.rulefile.reader import read_rules
 from autoscaler.ruleset import leaves
 
 MODULE = """

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from autoscaler.ruledocs import json_schema, reference, schema_text
+from autoscaler.rulefile.docs import json_schema, reference, schema_text
 
 ROOT = Path(__file__).parent.parent
 Golden = Callable[[Path, str], None]

@@ -14,7 +14,7 @@ from autoscaler.errors import InputError
 from autoscaler.policies.schedule import Schedule
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
-from autoscaler.rulefile import Defaults, check_file, check_text, read_folder, read_rules, rule_files
+from autoscaler.rulefile.reader import Defaults, check_file, check_text, read_folder, read_rules, rule_files
 from autoscaler.ruleset import (
     Bounds,
     BurstGuard,

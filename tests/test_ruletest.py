@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from autoscaler.errors import InputError
-from autoscaler.rulecases import case_files, read_cases
-from autoscaler.ruletest import Result, run_tests
+from autoscaler.rulefile.cases import case_files, read_cases
+from autoscaler.rulefile.trial import Result, run_tests
 
 RULES = Path(__file__).parent.parent / "rules"
 POOL = """pool: chat

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.errors import InputError
-from autoscaler.rulewatch import Change, RuleBook
+from autoscaler.rulefile.watch import Change, RuleBook
 
 
 def write(folder: Path, name: str, most: int | str, pool: str | None = None) -> Path:

@@ -13,8 +13,8 @@ from autoscaler.board import Board, PoolView
 from autoscaler.exposition import Counts
 from autoscaler.journal import Journal
 from autoscaler.ports import Clock
-from autoscaler.rulefile import Defaults
-from autoscaler.rulewatch import RuleBook
+from autoscaler.rulefile.reader import Defaults
+from autoscaler.rulefile.watch import RuleBook
 from autoscaler.store import Store
 from autoscaler.tokens import Token
 

@@ -12,7 +12,7 @@ from autoscaler.api.deps import Deps
 from autoscaler.api.models import FaultOut, RuleCheck, Rules, RuleSource, RuleText
 from autoscaler.api.problems import documented
 from autoscaler.errors import Fault
-from autoscaler.rulefile import Defaults, check_file, check_text
+from autoscaler.rulefile.reader import Defaults, check_file, check_text
 
 PAGE = 100
 MAX_PAGE = 1000

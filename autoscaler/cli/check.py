@@ -13,7 +13,7 @@ from autoscaler.cli.client import JsonOption
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from autoscaler.rulefile import Checked
+    from autoscaler.rulefile.reader import Checked
 
 
 def check(
@@ -35,7 +35,7 @@ def check(
 
       sigmascale check rules/chat.yaml --strict --json
     """
-    from autoscaler.rulefile import Defaults, check_file, rule_files, without_rivals
+    from autoscaler.rulefile.reader import Defaults, check_file, rule_files, without_rivals
 
     files = list(dict.fromkeys(file for path in paths for file in rule_files(path)))
     defaults = Defaults(max=max_replicas, region=region)

@@ -26,7 +26,7 @@ def _api() -> str:
     from autoscaler.board import Board
     from autoscaler.clock import SimClock
     from autoscaler.journal import Journal
-    from autoscaler.rulewatch import RuleBook
+    from autoscaler.rulefile.watch import RuleBook
     from autoscaler.store import Store
 
     journal = Journal()

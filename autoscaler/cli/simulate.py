@@ -51,7 +51,7 @@ def simulate(
     """
     from autoscaler import units
     from autoscaler.errors import InputError
-    from autoscaler.rulefile import Defaults, read_rules
+    from autoscaler.rulefile.reader import Defaults, read_rules
 
     if journal is not None and journal.exists():
         raise InputError(f"--journal {journal} exists; name a new file, a simulation never adds to a journal")

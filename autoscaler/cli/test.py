@@ -30,8 +30,8 @@ def run_rule_tests(
 
       sigmascale test rules/chat.test.yaml --json
     """
-    from autoscaler.rulefile import Defaults
-    from autoscaler.ruletest import run_tests
+    from autoscaler.rulefile.reader import Defaults
+    from autoscaler.rulefile.trial import run_tests
 
     defaults = Defaults(max=max_replicas, region=region)
     results = [result for path in paths for result in run_tests(path, defaults)]

@@ -10,8 +10,9 @@ import pytest
 from autoscaler import sim_demand as shape
 from autoscaler.clock import SimClock
 from autoscaler.journal import Entry, Journal
+from autoscaler.policies.step import Step
 from autoscaler.ports import Clock, Collector, Provider
-from autoscaler.ruleset import LaunchLimits, Rule
+from autoscaler.ruleset import Condition, LaunchLimits, Rule, Test
 from autoscaler.sim import Fault, SimCluster
 from autoscaler.simulation import START, Simulation
 from autoscaler.types import Action, Bands, Batch, Fleet, Frame, Launch, Outcome
@@ -19,7 +20,6 @@ from collectors.sim import SimCollector
 from providers.shadow import ShadowProvider
 from providers.sim import SimProvider
 from tests.scenarios.pools import pool, several, simulate
-from tests.worlds import condition
 
 PEAK = shape.step(6.0, 30.0, START + 120)
 
@@ -246,8 +246,7 @@ class Broken:
 
 
 def test_of_two_pools_one_breaks_and_the_other_never_notices() -> None:
-    test = replace(condition("queue", 1).test, threshold=Broken())  # type: ignore[type-var]
-    broken = pool("broken", rules=(Rule("bad", pool().rules[1].policy, replace(condition("queue", 1), test=test)),))
+    broken = pool("broken", rules=(Rule("bad", Step(1), Condition(Test("queue", "above", Broken()))),))
     both = several({"chat": (pool(), PEAK), "broken": (broken, PEAK)})
     alone = several({"chat": (pool(), PEAK)})
     both.run(1200)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from autoscaler.rulesection import Faults, Section, key, wrong
-from autoscaler.rulewords import Aggregation, Ahead, Duration, Labels, Number, SignalName, Text
+from autoscaler.rulefile.section import Faults, Section, key, wrong
+from autoscaler.rulefile.words import Aggregation, Ahead, Duration, Labels, Number, SignalName, Text
 
 
 class Data(Section):

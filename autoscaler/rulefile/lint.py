@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoscaler import plugins, signals
-from autoscaler.conditionmodel import Part
 from autoscaler.errors import Fault
-from autoscaler.rulebuild import Defaults, offers
-from autoscaler.rulecheck import Finding, tests_of
-from autoscaler.rulemodel import PoolFile
-from autoscaler.rulewords import Level
+from autoscaler.rulefile.agreement import Finding, tests_of
+from autoscaler.rulefile.build import Defaults, offers
+from autoscaler.rulefile.conditions import Part
+from autoscaler.rulefile.model import PoolFile
+from autoscaler.rulefile.words import Level
 from autoscaler.types import Offer
 from autoscaler.units import duration_text
 from autoscaler.yamltree import Tree

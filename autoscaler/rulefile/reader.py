@@ -10,15 +10,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from autoscaler.dialects import in_long_form, is_short
 from autoscaler.errors import Fault, InputError
-from autoscaler.lint import lint
-from autoscaler.rulebuild import Defaults, build
-from autoscaler.rulecheck import check
-from autoscaler.rulemodel import PoolFile
-from autoscaler.rulesection import faults_of
+from autoscaler.rulefile.agreement import check
+from autoscaler.rulefile.build import Defaults, build
+from autoscaler.rulefile.dialects import in_long_form, is_short
+from autoscaler.rulefile.lint import lint
+from autoscaler.rulefile.model import PoolFile
+from autoscaler.rulefile.section import faults_of
+from autoscaler.rulefile.soundpart import sound_part
 from autoscaler.ruleset import RuleSet
-from autoscaler.soundpart import sound_part
 from autoscaler.yamltree import Tree, parse, read_bytes
 
 __all__ = ["Checked", "Defaults", "check_file", "check_folder", "check_text", "read_folder", "read_rules", "rule_files"]

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from autoscaler.rulesection import Section, did_you_mean, key, wrong
-from autoscaler.rulewords import Count, Duration, Level, LimitOf, Within
+from autoscaler.rulefile.section import Section, did_you_mean, key, wrong
+from autoscaler.rulefile.words import Count, Duration, Level, LimitOf, Within
 
 WORDS = ("all", "any", "at_least", "of", "for")
 TESTS = "(tests)"

@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
 from autoscaler import units
-from autoscaler.rulesection import did_you_mean
+from autoscaler.rulefile.section import did_you_mean
 
 T = TypeVar("T")
 

@@ -95,5 +95,3 @@ def _custom(text: str, kind: str = "rule") -> PydanticCustomError:
 def key(default: Any, meaning: str, **more: Any) -> Any:
     """A key that may be left out. The default is written as a person would write it, and read in the same way."""
     return Field(default, description=meaning, **more)
-
-

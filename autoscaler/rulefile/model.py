@@ -1,6 +1,6 @@
 """The rule file's long language as pydantic models: every key with its kind, default and meaning.
 
-The models check one section each; what connects sections (names, units, bounds) is checked in `rulecheck`. The
+The models check one section each; what connects sections (names, units, bounds) is checked in `agreement`. The
 reference page and the editors' schema are generated from here (`ruledocs`).
 """
 
@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from autoscaler.actionmodel import RuleSection
-from autoscaler.conditionmodel import Deviation, When
-from autoscaler.offermodel import Offers
-from autoscaler.rulesection import Section, key, wrong
-from autoscaler.rulewords import (
+from autoscaler.rulefile.actions import RuleSection
+from autoscaler.rulefile.conditions import Deviation, When
+from autoscaler.rulefile.offers import Offers
+from autoscaler.rulefile.section import Section, key, wrong
+from autoscaler.rulefile.signals import Data, SignalSection
+from autoscaler.rulefile.words import (
     CapacityOf,
     Count,
     Duration,
@@ -33,7 +34,6 @@ from autoscaler.rulewords import (
     choice,
     off_or_section,
 )
-from autoscaler.signalmodel import Data, SignalSection
 
 
 class Replica(Section):

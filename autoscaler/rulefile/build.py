@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoscaler import plugins, signals
-from autoscaler.actionmodel import RuleSection
-from autoscaler.conditionmodel import Deviation, Part, When
-from autoscaler.offermodel import OfferSection
 from autoscaler.policies.schedule import Schedule
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
 from autoscaler.ports import Policy, Threshold
-from autoscaler.rulemodel import AlertSection, In, Out, PoolFile
+from autoscaler.rulefile.actions import RuleSection
+from autoscaler.rulefile.conditions import Deviation, Part, When
+from autoscaler.rulefile.model import AlertSection, In, Out, PoolFile
+from autoscaler.rulefile.offers import OfferSection
+from autoscaler.rulefile.signals import SignalSection
+from autoscaler.rulefile.words import Level, PluggedIn, Spread, Within
 from autoscaler.ruleset import (
     Bounds,
     BurstGuard,
@@ -31,8 +33,6 @@ from autoscaler.ruleset import (
     Test,
     WarmPool,
 )
-from autoscaler.rulewords import Level, PluggedIn, Spread, Within
-from autoscaler.signalmodel import SignalSection
 from autoscaler.thresholds.robust import Robust
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.thresholds.static import Static
@@ -53,7 +53,7 @@ class Defaults:
 
 
 def build(model: PoolFile, defaults: Defaults, *, file: str = "", digest: str = "") -> RuleSet:
-    """The values that a rule file means; `model` has passed every check of `rulecheck`."""
+    """The values that a rule file means; `model` has passed every check of `agreement`."""
     return RuleSet(
         pool=model.pool,
         bounds=bounds(model, defaults),

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from autoscaler.machinetypes import gpus_of
-from autoscaler.rulesection import Faults, Section, did_you_mean, key, wrong
-from autoscaler.rulewords import Count, Duration, Money, Words, choice
+from autoscaler.rulefile.machinetypes import gpus_of
+from autoscaler.rulefile.section import Faults, Section, did_you_mean, key, wrong
+from autoscaler.rulefile.words import Count, Duration, Money, Words, choice
 
 AT_HAND = {"local": "process", "sim": "replica"}
 """Providers that take no machine type, and what an offer's type is called there."""

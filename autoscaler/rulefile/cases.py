@@ -22,10 +22,10 @@ from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from autoscaler import units
 from autoscaler.errors import Fault, InputError
-from autoscaler.rulefile import TEST_SUFFIX, Defaults, read_rules
-from autoscaler.rulesection import Faults, Section, did_you_mean, faults_of, key, wrong
+from autoscaler.rulefile.reader import TEST_SUFFIX, Defaults, read_rules
+from autoscaler.rulefile.section import Faults, Section, did_you_mean, faults_of, key, wrong
+from autoscaler.rulefile.words import CapacityOf, Count, Duration, SignalName, Text, Words, choice, word
 from autoscaler.ruleset import RuleSet
-from autoscaler.rulewords import CapacityOf, Count, Duration, SignalName, Text, Words, choice, word
 from autoscaler.yamltree import Tree, parse, read_bytes
 
 LONGEST_S = 7 * 86400.0

@@ -18,8 +18,8 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from autoscaler import signals
 from autoscaler.errors import InputError
-from autoscaler.rulesection import Section, faults_of, key, wrong
-from autoscaler.rulewords import AmountOf, Duration, LimitOf, SignalName, Text, choice
+from autoscaler.rulefile.section import Section, faults_of, key, wrong
+from autoscaler.rulefile.words import AmountOf, Duration, LimitOf, SignalName, Text, choice
 from autoscaler.yamltree import Mark, Tree, Value, Way
 
 POOL = "default"

@@ -9,14 +9,14 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 
 from autoscaler import plugins, signals
-from autoscaler.conditionmodel import TESTS, Deviation, Part, TestSection
 from autoscaler.errors import Fault, InputError
-from autoscaler.rulebuild import Defaults, alert_name, offers
-from autoscaler.rulemodel import PoolFile
-from autoscaler.rulesection import did_you_mean
-from autoscaler.rulewords import Level, Limit, PluggedIn, Within
-from autoscaler.signalmodel import SignalSection
-from autoscaler.signalunits import unit_fault, unit_of, unit_of_metric
+from autoscaler.rulefile.build import Defaults, alert_name, offers
+from autoscaler.rulefile.conditions import TESTS, Deviation, Part, TestSection
+from autoscaler.rulefile.model import PoolFile
+from autoscaler.rulefile.section import did_you_mean
+from autoscaler.rulefile.signals import SignalSection
+from autoscaler.rulefile.signalunits import unit_fault, unit_of, unit_of_metric
+from autoscaler.rulefile.words import Level, Limit, PluggedIn, Within
 from autoscaler.units import Quantity
 from autoscaler.yamltree import Tree, Way
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from autoscaler.rulemodel import PoolFile
+from autoscaler.rulefile.model import PoolFile
 
 Schema = Mapping[str, Any]
 

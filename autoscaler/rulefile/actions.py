@@ -9,9 +9,9 @@ from functools import cache
 from cronsim import CronSim, CronSimError
 from pydantic import ConfigDict, Field, model_validator
 
-from autoscaler.conditionmodel import When
-from autoscaler.rulesection import Faults, Section, did_you_mean, key, wrong
-from autoscaler.rulewords import AmountOf, Count, Duration, PerReplica, SeverityOf, Share, SignalName, Span, Text
+from autoscaler.rulefile.conditions import When
+from autoscaler.rulefile.section import Faults, Section, did_you_mean, key, wrong
+from autoscaler.rulefile.words import AmountOf, Count, Duration, PerReplica, SeverityOf, Share, SignalName, Span, Text
 
 
 class Adding(Section):

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from autoscaler.errors import Fault, InputError
-from autoscaler.rulefile import Checked, Defaults, check_text, rule_files, without_rivals
+from autoscaler.rulefile.reader import Checked, Defaults, check_text, rule_files, without_rivals
 from autoscaler.ruleset import RuleSet
 from autoscaler.yamltree import read_bytes
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from autoscaler import alerts
 from autoscaler.engine import decide, remember
-from autoscaler.rulecases import Case, Cases, Course, Expectation, Ramp, case_files, read_cases
-from autoscaler.rulefile import Defaults
+from autoscaler.rulefile.cases import Case, Cases, Course, Expectation, Ramp, case_files, read_cases
+from autoscaler.rulefile.reader import Defaults
 from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.types import (
     Alert,

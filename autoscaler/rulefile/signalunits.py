@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autoscaler import signals
-from autoscaler.signalmodel import SignalSection
+from autoscaler.rulefile.signals import SignalSection
 from autoscaler.units import Quantity
 
 

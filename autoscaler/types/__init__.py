@@ -1,0 +1,75 @@
+"""The values that cross module borders: what is seen, what is decided, what is done.
+
+Everything here is frozen data with counts derived from it. Instants are Unix seconds, ratios are 0 to 1, money is USD
+per hour. The rules that people write are values too; they live in `ruleset.py`.
+"""
+
+from autoscaler.types.action import Action, Launch, Operate, Outcome, Plan
+from autoscaler.types.decision import (
+    Alert,
+    AlertState,
+    Burst,
+    Decision,
+    Direction,
+    Judged,
+    Override,
+    Proposal,
+    Reason,
+    Sense,
+    Severity,
+    Verdict,
+)
+from autoscaler.types.fleet import Fleet, Instance, InstanceState, Offer, Purchase
+from autoscaler.types.seen import (
+    Bands,
+    Batch,
+    Capacity,
+    FloatArray,
+    Frame,
+    Labels,
+    LeadTime,
+    Outlook,
+    Quality,
+    Reading,
+    SeriesKey,
+)
+from autoscaler.types.world import Memory, Shortage, World
+
+__all__ = [
+    "Action",
+    "Alert",
+    "AlertState",
+    "Bands",
+    "Batch",
+    "Burst",
+    "Capacity",
+    "Decision",
+    "Direction",
+    "Fleet",
+    "FloatArray",
+    "Frame",
+    "Instance",
+    "InstanceState",
+    "Judged",
+    "Labels",
+    "Launch",
+    "LeadTime",
+    "Memory",
+    "Offer",
+    "Operate",
+    "Outcome",
+    "Outlook",
+    "Override",
+    "Plan",
+    "Proposal",
+    "Purchase",
+    "Quality",
+    "Reading",
+    "Reason",
+    "Sense",
+    "SeriesKey",
+    "Severity",
+    "Shortage",
+    "Verdict",
+    "World",
+]

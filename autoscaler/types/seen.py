@@ -1,0 +1,130 @@
+"""What is seen: series, frames, readings, bands, and what is learned from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64] | NDArray[np.float32]
+Labels = tuple[tuple[str, str], ...]
+"""Label pairs, sorted by name."""
+
+
+Quality = Literal["fresh", "partial", "stale", "frozen", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """Identity of one raw series: its canonical (or original) name and its labels, target labels included.
+
+    A counter is stored as increments, so the flag belongs to the identity: it decides what a sample means.
+    """
+
+    metric: str
+    labels: Labels = ()
+    counter: bool = False
+
+    def label(self, name: str) -> str | None:
+        """The value of one label, or None."""
+        return dict(self.labels).get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one source said at one time, in base units.
+
+    `keys` is the *same object* for as long as the source keeps its layout, so that the store can keep the mapping
+    from keys to columns by identity. `values` is float64 (len(keys),); NaN means that the source gave no usable
+    value this time. `down`: the source did not answer. `gone`: it will not be asked again, forget its series.
+    """
+
+    source: str
+    at: float
+    interval_s: float
+    keys: tuple[SeriesKey, ...]
+    values: FloatArray
+    labels: Labels = ()
+    state: Literal["up", "down", "gone"] = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Recent values of some series that share a sampling interval.
+
+    at: (time,) ascending. values: (series, time), NaN is a gap. last_at: (series,) time of the newest value, NaN if
+    there is none. quality, detail: (series,); detail says in words why a series is less than fresh. lower, upper:
+    bounds of the newest value where it is uncertain, such as the bucket of a quantile; None = exact.
+    """
+
+    interval_s: float
+    at: FloatArray
+    values: FloatArray
+    last_at: FloatArray
+    quality: tuple[Quality, ...]
+    detail: tuple[str, ...] = ()
+    keys: tuple[SeriesKey, ...] = ()
+    lower: FloatArray | None = None
+    upper: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The value of a signal as of a time.
+
+    `value` is None when the quality is missing or frozen, and when it is fresh but there was nothing to measure: the
+    sources answered and no request came whose latency could be told.
+    """
+
+    at: float
+    value: float | None
+    quality: Quality
+    lower: float | None = None
+    upper: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Bounds of the normal, (series,) each, in the unit of the values; NaN = cannot judge yet.
+
+    `clipped` (series,) marks series whose lookback sat on a physical limit (a ratio at 1.0), so that a value inside
+    the band does not prove that there is no more demand.
+    """
+
+    lower: FloatArray
+    upper: FloatArray
+    clipped: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Growth factors on the present level, (quantile, horizon), from a forecaster's worker at time `at`."""
+
+    at: float
+    version: str
+    of: Literal["mean", "peak"]
+    horizons_s: tuple[float, ...]
+    quantiles: tuple[float, ...]
+    growth: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Work per second that one replica serves at its objective, as a low and a median quantile, and its unit."""
+
+    low: float
+    median: float
+    unit: str
+    version: str = "declared"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadTime:
+    """Seconds from request to serving of one offer, as quantiles."""
+
+    p50_s: float
+    p90_s: float
+    version: str = "prior"

@@ -1,0 +1,65 @@
+"""All that a decision depends on: the world at a time, and what the pool remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoscaler.types.decision import Alert, Burst, Override
+from autoscaler.types.fleet import Fleet
+from autoscaler.types.seen import Capacity, Frame, LeadTime, Outlook
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """An offer that could not be had: not asked again before `until`; the wait doubles with each miss in a row."""
+
+    offer: str
+    until: float
+    misses: int
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that one tick of a pool leaves to the next; a snapshot of it is in the journal.
+
+    highs, lows: (at, replicas) of raw recommendations, kept as monotone queues so that the maximum and the minimum
+    over a window are their first entries. changes: (at, from, to) of the wanted size. met_since: condition -> when
+    it became true. cooldown_until: rule -> when it may act again. watched_since: start of the unbroken observation
+    that a scale-in window needs.
+    """
+
+    number: int = 0
+    want: int | None = None
+    last_at: float | None = None
+    watched_since: float | None = None
+    highs: tuple[tuple[float, int], ...] = ()
+    lows: tuple[tuple[float, int], ...] = ()
+    changes: tuple[tuple[float, int, int], ...] = ()
+    met_since: Mapping[str, float] = field(default_factory=dict)
+    cooldown_until: Mapping[str, float] = field(default_factory=dict)
+    burst: Burst | None = None
+    shortages: Mapping[str, Shortage] = field(default_factory=dict)
+    launched_at: float | None = None
+    idle_since: float | None = None
+    withheld: tuple[int, int] | None = None
+    alerts: Mapping[str, Alert] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that a decision may depend on besides the rules and the pool's own memory.
+
+    signals: name of a pool signal -> its history, newest column last. series: name of a series alert -> raw series.
+    fleet None: the provider has never been heard.
+    """
+
+    now: float
+    signals: Mapping[str, Frame]
+    fleet: Fleet | None
+    series: Mapping[str, Frame] = field(default_factory=dict)
+    outlooks: Mapping[str, Outlook] = field(default_factory=dict)
+    capacity: Capacity | None = None
+    lead_times: Mapping[str, LeadTime] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
