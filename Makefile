@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ARGS ?=
 
 .PHONY: demo test check format docs bench lock clean help
 
@@ -15,7 +14,12 @@ demo: $(READY)  ## watch the whole loop on this machine: make demo ARGS='--durat
 	$(BIN)/sigmascale demo $(ARGS)
 
 test: $(READY)  ## run the tests: make test ARGS='tests/test_engine.py -k bounds'
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2)
+ifdef ARGS
+	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m 'not alone' -n 2
+endif
 
 check: $(READY)  ## format, lint, types, import layers, rule files
 	$(BIN)/ruff format --check .

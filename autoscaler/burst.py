@@ -17,6 +17,9 @@ from autoscaler.policies.target import Target
 from autoscaler.ruleset import BurstGuard, RuleSet
 from autoscaler.types import Burst, Decision, Memory, World
 
+BEYOND_ANY_POOL = 1e9
+"""A need above this is no demand but a broken number; targets hold on it too."""
+
 
 def guard(d: Decision, rules: RuleSet, world: World, memory: Memory) -> Decision:
     """Raises the decision to the burst's high-water mark while it lasts; never lowers anything."""
@@ -59,5 +62,7 @@ def _need(d: Decision, rules: RuleSet, world: World, settings: BurstGuard) -> in
         if frame is not None:
             earlier = before(frame, reading.at, settings.window_s).values[0]
             values += [float(v) for v in earlier if np.isfinite(v)]
-        needs.append(math.ceil(sum(values) / len(values) / per_replica - 1e-9))
+        exact = sum(values) / len(values) / per_replica
+        if 0 <= exact < BEYOND_ANY_POOL:
+            needs.append(math.ceil(exact - 1e-9))
     return max(needs, default=None)

@@ -50,11 +50,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderConfig:
-    """The settings of one provider by its entry-point name. They may hold credentials and stay out of every repr."""
+class PlugInConfig:
+    """The settings of one provider or collector by its entry-point name.
+
+    They may hold credentials and stay out of every repr. `folder`: what relative paths among them start from.
+    """
 
     name: str
     settings: Mapping[str, object] = field(default_factory=dict, repr=False)
+    folder: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ class Config:
     tokens: tuple[Token, ...] = field(default=(), repr=False)
     webhooks: tuple[Webhook, ...] = ()
     targets: tuple[Target, ...] = ()
-    providers: tuple[ProviderConfig, ...] = ()
+    providers: tuple[PlugInConfig, ...] = ()
+    collectors: tuple[PlugInConfig, ...] = ()
     max_replicas: int | None = None
     region: str = ""
     raw_window_s: float = 1200.0
@@ -111,10 +116,12 @@ class Config:
     def check(self) -> None:
         """Raise InputError with every setting that breaks a rule, each with the next step."""
         faults = [*_listening(self), *_paths(self), *_numbers(self), *_targets(self), *_webhooks(self)]
+        faults += _collectors(self)
         if faults:
-            raise InputError(*(self._fault(where, text) for where, text in faults))
+            raise InputError(*(self.fault(where, text) for where, text in faults))
 
-    def _fault(self, where: str, text: str) -> Fault:
+    def fault(self, where: str, text: str) -> Fault:
+        """A fault of the setting at a path such as `targets[0].url`, at the place where it was written."""
         nearest = where
         while nearest not in self.places and re.search(r"[.\[]", nearest):
             nearest = re.sub(r"[.\[][^.\[]*$", "", nearest)
@@ -205,6 +212,11 @@ def _targets(config: Config) -> Iterator[Finding]:
         first = seen.setdefault((target.url, target.labels), number)
         if first != number:
             yield where, f"is the same as targets[{first}]; delete one of them, it would count twice"
+
+
+def _collectors(config: Config) -> Iterator[Finding]:
+    if any(c.name == "scrape" for c in config.collectors):
+        yield "collectors.scrape", "is always at work and needs no entry; write the pages to scrape into targets"
 
 
 def _webhooks(config: Config) -> Iterator[Finding]:

@@ -14,13 +14,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from autoscaler import units
-from autoscaler.config import DAY_S, Config, Place, ProviderConfig, Target, Webhook, fault_at
+from autoscaler.config import DAY_S, Config, Place, PlugInConfig, Target, Webhook, fault_at
 from autoscaler.errors import Fault, InputError
 from autoscaler.tokens import read_tokens
 from autoscaler.yamltree import Value, Way, parse, read_bytes, shown
 
 ENVIRONMENT_PREFIX = "SIGMASCALE_"
-FILE_ONLY = ("targets", "providers")
+FILE_ONLY = ("targets", "providers", "collectors")
 """Settings with a structure that no variable can hold."""
 EXAMPLE = """\
 ```yaml
@@ -34,6 +34,9 @@ webhooks_file: /etc/sigmascale/webhooks
 max_replicas: 40
 targets:
   - {url: 'http://10.0.0.7:9400/metrics', labels: {pool: chat-70b}, interval: 5s}
+collectors:
+  gpus: {labels: {pool: chat-70b}}       # the GPUs of this machine
+  replay: {path: trace.csv, pool: rehearsal, speed: 10}
 ```
 """
 CLIENT_VARIABLES = {
@@ -99,6 +102,9 @@ class Settings(BaseModel):
     webhooks_file: str | None = Field(default=None, description="file with one such URL a line, when they are secret")
     targets: list[TargetIn] = Field(default=[], description="pages to scrape that no provider launched")
     providers: dict[str, dict[str, object]] = Field(default={}, description="settings of providers, by provider name")
+    collectors: dict[str, dict[str, object]] = Field(
+        default={}, description="collectors beside the scraper, by name, each with its settings; `{}` for none"
+    )
     max_replicas: Count | None = Field(default=None, description="upper bound of pools whose file gives none")
     region: str = Field(default="", description="region of offers that name none")
     raw_window: Duration = Field(default=1200.0, description="how long raw series stay in memory")
@@ -194,10 +200,11 @@ def _faults(error: ValidationError, places: Mapping[Way, Place]) -> Iterator[Fau
 
 
 def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) -> Config:
+    folder = path.parent if path is not None else Path()
+
     def located(name: str, text: str) -> Path:
         place = places.get(name)
-        folder = path.parent if path is not None and place is not None and place.line else Path()
-        return folder / Path(text).expanduser()
+        return (folder if place is not None and place.line else Path()) / Path(text).expanduser()
 
     def optional(name: str, text: str | None) -> Path | None:
         return None if text is None else located(name, text)
@@ -219,7 +226,8 @@ def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) 
         tokens=read_tokens(tokens_file) if tokens_file is not None else (),
         webhooks=tuple(Webhook(url) for url in webhooks),
         targets=tuple(_target(target) for target in settings.targets),
-        providers=tuple(ProviderConfig(name, words) for name, words in settings.providers.items()),
+        providers=tuple(PlugInConfig(name, words, folder) for name, words in settings.providers.items()),
+        collectors=tuple(PlugInConfig(name, words, folder) for name, words in settings.collectors.items()),
         max_replicas=settings.max_replicas,
         region=settings.region,
         raw_window_s=settings.raw_window,

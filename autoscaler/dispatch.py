@@ -60,10 +60,11 @@ class Calls:
 
 
 def carry_out(provider: Provider, action: Action, clock: Clock, calls: Calls) -> Outcome:
-    """One call at the plug-in's border; an action past its time is not started any more."""
+    """One call at the plug-in's border. An action past its time is not started any more; what came of an earlier try
+    only a report can tell, so its outcome is unknown."""
     if clock.now() > action.valid_until:
         text = "its time was over before the call could start"
-        return Outcome(action.id, action.pool, "failed", clock.now(), error="expired", text=text)
+        return Outcome(action.id, action.pool, "unknown", clock.now(), error="expired", text=text)
     calls.applied += 1
     try:
         outcome = provider.apply(action)

@@ -1,7 +1,6 @@
 """decide(): how many replicas a pool should have. Measure, judge, propose, arbitrate, then the limits in order.
 
-Pure: equal rules, world and memory give an equal decision. `remember` folds a decision and what became of earlier
-actions into the memory that the next tick starts from.
+Pure: equal rules, world and memory give an equal decision.
 """
 
 from __future__ import annotations
@@ -12,38 +11,33 @@ from dataclasses import replace
 from autoscaler import limits
 from autoscaler.judge import judge
 from autoscaler.measure import measure
-from autoscaler.ruleset import RuleSet
+from autoscaler.memory import awake
+from autoscaler.ruleset import RuleSet, leaves
 from autoscaler.types import (
-    Action,
     Decision,
     Fleet,
-    Launch,
+    Judged,
     Memory,
-    Outcome,
-    Plan,
     Proposal,
     Reading,
     Reason,
-    Shortage,
     Verdict,
     World,
 )
-from autoscaler.words import seconds
-
-STALE_FLEET_TICKS = 4
-MEMORY_GAP_TICKS = 4
+from autoscaler.words import amount, seconds
 
 
 def decide(rules: RuleSet, world: World, memory: Memory) -> Decision:
     """The decision for one pool at `world.now`, with every step that led to it."""
     memory = awake(rules, world.now, memory)
     fleet = world.fleet
-    if fleet is None or world.now - fleet.observed_at > max(30.0, STALE_FLEET_TICKS * rules.tick_s):
+    if fleet is None or fleet.observed_at < world.now - rules.patience_s:
         return _blind(rules, world, memory)
     current = fleet.size if memory.want is None else memory.want
     readings = measure(rules, world)
     judged, verdicts = judge(rules, world, readings, memory)
     proposals = propose(rules, world.now, readings, verdicts, fleet, current, memory)
+    proposals = (*_unheard(rules, world.now, fleet, current), *_survivable(rules, proposals, readings, judged, current))
     decision = Decision(
         pool=rules.pool,
         number=memory.number + 1,
@@ -91,8 +85,12 @@ def propose(
         because = f"{verdict.text}: " if verdict is not None else ""
         until = memory.cooldown_until.get(rule.name, 0.0)
         if until > now:
-            # What made the rule act still holds, so nothing may shrink under it; that also keeps it from flapping.
-            found.append(Proposal(rule.name, "raise", current, f"{because}cooling down for {seconds(until - now)}"))
+            # What made the rule act still holds, so nothing may shrink under it; that also keeps it from flapping. What
+            # it asked for stands: a limit may have let through only a part.
+            asked = max(current, memory.asked.get(rule.name, 0))
+            text = f"{because}cooling down for {seconds(until - now)}"
+            text += f", having asked for {asked}" if asked > current else ""
+            found.append(Proposal(rule.name, "raise", asked, text, until))
             continue
         found += [
             replace(p, source=rule.name, text=because + p.text)
@@ -103,6 +101,41 @@ def propose(
         fewer = max(0, current - rules.scale_in.by)
         found.append(Proposal("scale_in", "lower", fewer, f"{leaving.text}: {rules.scale_in.by} fewer"))
     return tuple(found)
+
+
+def _unheard(rules: RuleSet, now: float, fleet: Fleet, current: int) -> Sequence[Proposal]:
+    """A hold for every provider of several that has fallen silent: the others may grow, nothing may shrink."""
+    late = fleet.silent(now - rules.patience_s)
+    return [Proposal("provider", "hold", current, f"{name} has not reported for {now - at:.0f} s") for name, at in late]
+
+
+def _survivable(
+    rules: RuleSet,
+    proposals: Sequence[Proposal],
+    readings: Mapping[str, Reading],
+    judged: Sequence[Judged],
+    current: int,
+) -> Sequence[Proposal]:
+    """The proposals, with scale-in by its own condition held when the replicas that stay would meet a rule to grow.
+
+    A signal that is no total grows by N/(N-1) when one of N replicas leaves (law 10). Targets need no such check:
+    what they size the pool to serves all of the demand.
+    """
+    leaving = next((p for p in proposals if p.sense == "lower"), None)
+    if leaving is None or leaving.replicas <= 0:
+        return proposals
+    growing = {t.key for r in rules.rules if r.policy is not None and r.when is not None for t in leaves(r.when.test)}
+    for leaf in judged:
+        signal = rules.signal(leaf.signal)
+        if leaf.key not in growing or signal is None or signal.aggregate in ("sum", "count"):
+            continue
+        if leaf.value is None or leaf.upper is None or signal.forecast is not None:
+            continue
+        after = leaf.value * current / leaving.replicas
+        if after > leaf.upper:
+            text = f"on {leaving.replicas} replicas {leaf.signal} would be {amount(after)}, above {amount(leaf.upper)}"
+            return [Proposal("scale_in", "hold", current, text) if p is leaving else p for p in proposals]
+    return proposals
 
 
 def arbitrate(decision: Decision) -> Decision:
@@ -117,7 +150,7 @@ def arbitrate(decision: Decision) -> Decision:
     current = decision.current
     holds = by_sense["hold"]
     for hold in holds:
-        decision = decision.then(f"rule:{hold.source}", max(current, decision.want), f"{hold.text}; nothing shrinks")
+        decision = decision.then(_who(hold), max(current, decision.want), f"{hold.text}; nothing shrinks")
     best = max(by_sense["size"], key=lambda p: p.replicas, default=None)
     lower = max(by_sense["lower"], key=lambda p: p.replicas, default=None)
     if best is not None:
@@ -128,97 +161,15 @@ def arbitrate(decision: Decision) -> Decision:
     highest = max(by_sense["raise"], key=lambda p: p.replicas, default=None)
     if highest is not None and highest.replicas > decision.want:
         decision = decision.then(f"rule:{highest.source}", highest.replicas, highest.text)
+    if decision.want == current:
+        # A rule that cools down would have asked for more by now.
+        cooling = [p.until for p in by_sense["raise"] if p.until is not None]
+        decision = replace(decision, next_change_at=min(cooling, default=None))
     return replace(decision, recommended=decision.want)
 
 
-def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> Memory:
-    """The memory that the next tick starts from."""
-    now = decision.at
-    memory = replace(awake(rules, now, memory), number=decision.number, last_at=now)
-    if decision.blind:
-        return memory
-    launched = any(isinstance(a, Launch) for a in plan.actions)
-    grew = decision.want > decision.current
-    cooling = {rule: until for rule, until in memory.cooldown_until.items() if until > now}
-    if grew:
-        asked = {p.source for p in decision.proposals if p.sense == "raise" and p.replicas > decision.current}
-        cooling |= {r.name: now + r.cooldown_s for r in rules.rules if r.name in asked and r.cooldown_s > 0}
-    changes = memory.changes
-    if decision.want != decision.current:
-        changes = (*changes, (now, decision.current, decision.want))
-    horizon = now - max(rules.flap.per_s, rules.scale_in.rate_per_s, rules.scale_out.rate_per_s)
-    return replace(
-        memory,
-        want=decision.want,
-        highs=limits.push(memory.highs, now, decision.recommended, rules.scale_in.stabilization_s, keep_high=True),
-        lows=limits.push(memory.lows, now, decision.recommended, rules.scale_out.window_s, keep_high=False),
-        changes=tuple(c for c in changes if c[0] > horizon),
-        met_since={v.rule: v.since for v in decision.verdicts if v.since is not None},
-        cooldown_until=cooling,
-        burst=decision.burst,
-        launched_at=now if launched else memory.launched_at,
-        idle_since=decision.idle_since,
-    )
-
-
-def awake(rules: RuleSet, now: float, memory: Memory) -> Memory:
-    """The memory as it may be used at `now`: after a pause or a jump of the clock the windows start afresh.
-
-    A gap in observation means that nobody knows what happened inside it, so scale-in windows and hold times that
-    span it prove nothing. Instants from the future (the clock went back) count as now.
-    """
-    last = memory.last_at
-    if last is not None and 0 <= now - last <= max(60.0, MEMORY_GAP_TICKS * rules.tick_s):
-        return memory
-    return replace(
-        memory,
-        watched_since=now,
-        met_since={},
-        highs=(),
-        lows=(),
-        burst=None,
-        idle_since=None,
-        changes=tuple((min(at, now), a, b) for at, a, b in memory.changes),
-        cooldown_until={k: min(v, now + _cooldown(rules, k)) for k, v in memory.cooldown_until.items()},
-        launched_at=None if memory.launched_at is None else min(memory.launched_at, now),
-        shortages={
-            k: replace(s, until=min(s.until, now + rules.launch.shortage_max_s)) for k, s in memory.shortages.items()
-        },
-    )
-
-
-def _cooldown(rules: RuleSet, name: str) -> float:
-    return next((r.cooldown_s for r in rules.rules if r.name == name), 0.0)
-
-
-def learn(rules: RuleSet, memory: Memory, finished: Sequence[tuple[Action, Outcome]], size: int, now: float) -> Memory:
-    """What the outcomes that arrived since the last tick teach, before anything is planned on it.
-
-    A failed launch is a shortage of its offer, forgotten after one that came. What a shadow withheld teaches nothing
-    about offers; that it was withheld, for which wish and size, keeps the same plan from being made at every tick.
-    """
-    shortages = dict(memory.shortages)
-    withheld = memory.withheld
-    for action, outcome in finished:
-        if outcome.status == "withheld" and memory.want is not None:
-            withheld = (memory.want, size)
-        elif isinstance(action, Launch) and outcome.status == "done":
-            shortages.pop(action.offer.key, None)
-        elif isinstance(action, Launch) and outcome.status == "failed":
-            key = action.offer.key
-            shortages[key] = _missed(rules, shortages.get(key), key, now)
-    return replace(memory, shortages=shortages, withheld=withheld)
-
-
-def _missed(rules: RuleSet, before: Shortage | None, key: str, now: float) -> Shortage:
-    """The wait doubles with each miss in a row; several refusals of one tick's orders are one miss."""
-    settings = rules.launch
-    if before is None or now - before.last_at > settings.shortage_reset_s:
-        misses = 1
-    else:
-        misses = before.misses if before.until > now else before.misses + 1
-    wait = min(settings.shortage_max_s, settings.shortage_s * 2.0 ** (misses - 1))
-    return Shortage(key, now + wait, misses, now)
+def _who(p: Proposal) -> str:
+    return p.source if p.source in ("provider", "scale_in") else f"rule:{p.source}"
 
 
 def _blind(rules: RuleSet, world: World, memory: Memory) -> Decision:

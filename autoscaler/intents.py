@@ -6,7 +6,7 @@ tick may plan on: a machine that was ordered is pending, never ordered again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from autoscaler.types import Action, Fleet, Instance, InstanceState, Launch, Operate, Outcome
@@ -60,15 +60,19 @@ def _operated(instance: Instance, intent: Operate | None) -> Instance:
 def settle(intents: Iterable[Action], fleet: Fleet, now: float) -> tuple[Outcome, ...]:
     """The intents whose end can be seen in a report, or whose time is over by a report that is newer than the limit.
 
-    Only a report made after the intent counts, and only one made after its limit can prove that nothing came of it.
+    A machine that is listed was ordered, whatever the dates say. For all else only a report of the intent's provider
+    made after it counts, and only one made after its limit can prove that nothing came of it. An operation that a later
+    one on the same instance replaces has ended too: carried out again, it would undo the later one.
     """
     found = []
+    intents = tuple(intents)
+    last = {i.instance: i.id for i in intents if isinstance(i, Operate)}
     by_action = {i.action: i for i in fleet.instances if i.action is not None}
     by_id = {i.id: i for i in fleet.instances}
     for intent in intents:
-        if fleet.observed_at < intent.at:
-            continue
-        over = now > intent.valid_until and fleet.observed_at > intent.valid_until
+        provider = intent.offer.provider if isinstance(intent, Launch) else intent.provider
+        seen_at = fleet.seen_at(provider)
+        over = now > intent.valid_until and seen_at > intent.valid_until
         if isinstance(intent, Launch):
             instance = by_action.get(intent.id)
             if instance is not None:
@@ -76,7 +80,10 @@ def settle(intents: Iterable[Action], fleet: Fleet, now: float) -> tuple[Outcome
             elif over:
                 late = f"not listed {now - intent.at:.0f} s after it was ordered"
                 found.append(Outcome(intent.id, intent.pool, "failed", now, error="launch_limit", text=late))
-        elif _seen(intent, by_id.get(intent.instance)):
+        elif last[intent.instance] != intent.id:
+            text = "a later operation on the same instance replaces it"
+            found.append(Outcome(intent.id, intent.pool, "failed", now, intent.instance, "superseded", text))
+        elif seen_at >= intent.at and _seen(intent, by_id.get(intent.instance)):
             found.append(Outcome(intent.id, intent.pool, "done", now, intent.instance))
         elif over:
             late = f"{intent.kind} shows no effect {now - intent.at:.0f} s after it was asked for"
@@ -97,12 +104,16 @@ def _seen(intent: Operate, instance: Instance | None) -> bool:
         case "stop":
             return instance.state == "warm"
         case "terminate":
-            return False
+            return instance.state == "stopping"
 
 
-def merge(fleets: Sequence[Fleet | None]) -> Fleet | None:
-    """One pool's fleet over several providers; unknown as long as one of them is. As old as the oldest report."""
-    known = [f for f in fleets if f is not None]
+def merge(fleets: Mapping[str, Fleet | None]) -> Fleet | None:
+    """One pool's fleet over several providers, by name; unknown until each of them was heard once."""
+    known = {name: f for name, f in fleets.items() if f is not None}
     if not known or len(known) < len(fleets):
         return None
-    return Fleet(min(f.observed_at for f in known), tuple(i for f in known for i in f.instances))
+    if len(known) == 1:
+        return next(iter(known.values()))
+    instances = tuple(i for f in known.values() for i in f.instances)
+    reported = tuple((name, f.observed_at) for name, f in known.items())
+    return Fleet(max(at for _, at in reported), instances, reported)

@@ -38,11 +38,14 @@ def _verdict(
 ) -> Verdict:
     """Hold times run on the samples' own times: one sample seen at many ticks proves one instant, not a duration."""
     before = memory.met_since.get(name)
-    since = (before if before is not None else at) if met else (before if met is None else None)
+    # What could not be judged for a while does not break a hold time, but nothing shrinks on such a proof.
+    kept = before if name != "scale_in" else None
+    since = (before if before is not None else at) if met else (kept if met is None else None)
     held = bool(met) and since is not None and at - since >= condition.for_s
     text = _text(condition.test, judged, met)
     if met and condition.for_s and since is not None:
-        text += f" for {max(0.0, at - since):.0f} of {condition.for_s:.0f} s"
+        text += f" for {max(0.0, at - since):.0f} s"
+        text += "" if held else f" of the {condition.for_s:.0f} s that the rule asks for"
     return Verdict(name, met, held, since, at if met else None, text)
 
 

@@ -7,7 +7,6 @@ is one journal transaction. What breaks inside one pool stays inside it.
 from __future__ import annotations
 
 import threading
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,23 +14,23 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from autoscaler import alerts, intents
+from autoscaler.answers import Answers
 from autoscaler.board import Board, PoolView
 from autoscaler.clock import monotonic
 from autoscaler.dispatch import Dispatch
-from autoscaler.engine import decide, learn, remember
+from autoscaler.engine import decide
 from autoscaler.errors import StorageError
 from autoscaler.journal import Entry, Journal
+from autoscaler.memory import learn, remember
 from autoscaler.planner import admit, plan
 from autoscaler.ports import Clock, Collector
 from autoscaler.reports import Reports
 from autoscaler.ruleset import RuleSet
 from autoscaler.store import Store
+from autoscaler.timetable import Timetable
 from autoscaler.types import Action, Alert, Decision, Fleet, Frame, Instance, Memory, Outcome, Plan, World
 
 log = structlog.get_logger()
-
-EARLY_SHARE = 0.2
-"""New data may start a tick early, but not sooner than this share of the pool's tick after the last one."""
 
 
 @dataclass(slots=True)
@@ -81,10 +80,8 @@ class Loop:
     max_launches: int = 50
     stats: Stats = field(default_factory=Stats)
     _memory: dict[str, Memory] = field(default_factory=dict)
-    _due_at: dict[str, float] = field(default_factory=dict)
-    _ticked_at: dict[str, float] = field(default_factory=dict)
-    _outcomes: dict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
-    _retry_at: dict[str, float] = field(default_factory=dict)
+    _timetable: Timetable = field(default_factory=Timetable)
+    _answers: Answers = field(default_factory=Answers)
     _reports: Reports = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,13 +89,13 @@ class Loop:
 
     def start(self) -> None:
         """Loads what the journal remembers and applies every open intent again, before anything is planned."""
-        self._memory = self.journal.load()
+        # What was withheld is forgotten: this process may be the one that is no shadow any more.
+        self._memory = {pool: replace(memory, withheld=None) for pool, memory in self.journal.load().items()}
         rules = self.rules()
         for pool, memory in self._memory.items():
             # A restart goes on with the rhythm of before: it neither repeats a tick nor skips one.
             if memory.last_at is not None and pool in rules:
-                self._ticked_at[pool] = min(memory.last_at, self.clock.now())
-                self._due_at[pool] = _next_due(pool, rules[pool].tick_s, self._ticked_at[pool])
+                self._timetable.ticked(pool, rules[pool].tick_s, min(memory.last_at, self.clock.now()))
         self._submit(self.journal.open_intents())
         # A message that was on its way when the last process ended is lost with it; a repetition is recognised.
         known = [a for memory in self._memory.values() for a in memory.alerts.values()]
@@ -115,7 +112,7 @@ class Loop:
             if due:
                 self.tick(now, due)
             self.stats.pass_began_at = None
-            ahead = min(self._due_at.values(), default=now + 1.0)
+            ahead = self._timetable.next_at(now)
             woken = self.clock.wait(ahead if until is None else min(ahead, until), self.board.wake)
 
     def tick(self, now: float, pools: Iterable[str]) -> None:
@@ -127,8 +124,7 @@ class Loop:
             open_by_pool[action.pool].append(action)
         considered: list[Considered] = []
         for pool in sorted(pools, key=lambda p: (-rules[p].priority, p)):
-            self._ticked_at[pool] = now
-            self._due_at[pool] = _next_due(pool, rules[pool].tick_s, now)
+            self._timetable.ticked(pool, rules[pool].tick_s, now)
             try:
                 considered.append(self._consider(rules[pool], now, open_by_pool[pool]))
             except Exception as error:  # noqa: BLE001 - the border of one pool; `_broke` logs the traceback
@@ -160,25 +156,15 @@ class Loop:
             except Exception:
                 self.stats.failures += 1
                 log.exception("collector broke", collector=type(collector).__name__)
-        for hand in self.hands.values():
-            for outcome in hand.outcomes():
-                self._outcomes[outcome.pool].append(_heard(outcome))
-                touched.add(outcome.pool)
-        return touched | self._reports.changed()
+        return touched | self._answers.collect(self.hands.values()) | self._reports.changed()
 
     def _due(self, now: float, touched: set[str]) -> list[str]:
         rules = self.rules()
-        for gone in self._due_at.keys() - rules.keys():
-            del self._due_at[gone]
+        self._answers.forget_all_but(rules.keys())
+        for gone in self._timetable.forget_all_but(rules.keys()):
             self.board.remove(gone)
-        due = []
-        for pool, r in rules.items():
-            at = self._due_at.setdefault(pool, now)
-            early = pool in touched and now - self._ticked_at.get(pool, 0.0) >= EARLY_SHARE * r.tick_s
-            if at <= now:
-                self.stats.late_s = max(0.0, now - at)
-            if at <= now or early:
-                due.append(pool)
+        due = self._timetable.due(now, rules, touched)
+        self.stats.late_s = self._timetable.late_s
         return due
 
     # --- read, decide, plan -------------------------------------------------------------------------------------
@@ -186,7 +172,7 @@ class Loop:
     def _consider(self, rules: RuleSet, now: float, open_intents: Sequence[Action]) -> Considered:
         memory = self._memory.get(rules.pool, Memory())
         reported = self._reports.of(rules)
-        heard = tuple(self._outcomes.get(rules.pool, ()))
+        heard = self._answers.of(rules.pool)
         ended = {o.action for o in heard if o.final}
         live = [a for a in open_intents if a.id not in ended]
         settled = intents.settle(live, reported, now) if reported is not None else ()
@@ -198,7 +184,7 @@ class Loop:
         outcomes = (*heard, *settled)
         by_id = {a.id: a for a in open_intents}
         finished = [(by_id[o.action], o) for o in outcomes if o.final and o.action in by_id]
-        memory = learn(rules, memory, finished, fleet.size if fleet is not None else 0, now)
+        memory = learn(rules, memory, finished, fleet, now)
         world = World(
             now=now,
             signals=self.store.read(rules, now),
@@ -240,13 +226,13 @@ class Loop:
         for c, entry in zip(considered, entries, strict=True):
             pool = c.rules.pool
             self._memory[pool] = entry.memory
-            # Only what this entry carried is forgotten: an outcome may have arrived since.
-            self._outcomes[pool] = [o for o in self._outcomes[pool] if o not in c.outcomes]
+            self._answers.recorded(pool, c.outcomes)
             # Published before it is applied: routers stop sending to an instance before its drain begins.
             fleet = intents.unite(c.fleet, entry.plan.actions) if c.fleet is not None else None
             firing = tuple(entry.memory.alerts.values())
             self.board.publish(PoolView(c.rules, now, c.decision, entry.plan, fleet, firing, self._silence(c)))
-            self._submit([*self._again(open_by_pool[pool], c, now), *entry.plan.actions])
+            again = self._answers.unanswered(open_by_pool[pool], c.outcomes, now, c.rules.tick_s)
+            self._submit([*again, *entry.plan.actions])
         if tell:
             self.notify(tell)
 
@@ -258,19 +244,6 @@ class Loop:
         told = [f"{n}: {self.hands[n].calls().last_error}" for n in names if n in self.hands]
         missing = [f"{n}: no such provider is set up" for n in names if n not in self.hands]
         return "; ".join([c.decision.reasons[-1].text, *missing, *(t for t in told if not t.endswith(": "))])
-
-    def _again(self, open_intents: Sequence[Action], c: Considered, now: float) -> list[Action]:
-        """Open intents whose answer was lost, once their wait is over; the id makes the repetition harmless."""
-        for o in c.outcomes:
-            if o.status == "unknown":
-                self._retry_at[o.action] = now + (o.retry_after_s or c.rules.tick_s)
-            else:
-                self._retry_at.pop(o.action, None)
-        closed = {o.action for o in c.outcomes if o.final}
-        again = [a for a in open_intents if a.id not in closed and self._retry_at.get(a.id, now + 1.0) <= now]
-        for action in again:
-            del self._retry_at[action.id]
-        return again
 
     def _submit(self, actions: Iterable[Action]) -> None:
         by_provider: dict[str, list[Action]] = defaultdict(list)
@@ -285,11 +258,6 @@ class Loop:
             hand.submit(some)
 
 
-def _heard(outcome: Outcome) -> Outcome:
-    """A provider's `done` is its word; an action counts as done when a report shows it."""
-    return replace(outcome, status="accepted") if outcome.status == "done" else outcome
-
-
 def _with_flight(fleet: Fleet, flights: Mapping[str, tuple[int, float]]) -> Fleet:
     """The fleet with the requests in flight that the instances' own metrics tell."""
 
@@ -298,9 +266,3 @@ def _with_flight(fleet: Fleet, flights: Mapping[str, tuple[int, float]]) -> Flee
         return i if flight is None else replace(i, in_flight=flight[0], in_flight_at=flight[1])
 
     return replace(fleet, instances=tuple(map(seen, fleet.instances)))
-
-
-def _next_due(pool: str, tick_s: float, now: float) -> float:
-    """The pool's next tick: multiples of its period from a phase of its own, so that pools do not all tick at once."""
-    phase = zlib.crc32(pool.encode()) % 1000 / 1000 * tick_s
-    return (now - phase) // tick_s * tick_s + tick_s + phase

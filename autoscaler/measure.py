@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from autoscaler.ruleset import RuleSet, Signal
-from autoscaler.types import Frame, Outlook, Reading, World
+from autoscaler.types import FloatArray, Frame, Outlook, Reading, World
 
 CAPACITY = "capacity"
 """Name of the reading that carries what one replica can serve; no signal may take it."""
@@ -20,8 +20,8 @@ def measure(rules: RuleSet, world: World) -> dict[str, Reading]:
     ahead = {s.name: _ahead(s, plain, world, rules) for s in rules.signals if s.forecast is not None}
     raw = plain | ahead
     readings = {name: _with_fallback(rules, name, raw) for name in raw}
-    if world.capacity is not None:
-        c = world.capacity
+    c = world.capacity
+    if c is not None and math.isfinite(c.low) and c.low > 0:
         readings[CAPACITY] = Reading(world.now, c.low, "fresh", c.low, c.median)
     elif rules.capacity is not None:
         readings[CAPACITY] = Reading(world.now, rules.capacity, "fresh", detail="declared in the rule file")
@@ -36,19 +36,22 @@ def newest(frame: Frame, now: float) -> Reading:
     quality = frame.quality[0]
     detail = frame.detail[0] if frame.detail else ""
     at = float(frame.last_at[0])
+    at = now if math.isnan(at) else at
     if frame.values.shape[1] == 0 or quality in ("missing", "frozen"):
-        return Reading(
-            now if math.isnan(at) else at, None, "frozen" if quality == "frozen" else "missing", detail=detail
-        )
+        return Reading(at, None, "frozen" if quality == "frozen" else "missing", detail=detail)
     value = float(frame.values[0, -1])
     if math.isnan(value):
         known = quality == "fresh"
         return Reading(at, None, "fresh" if known else "missing", detail=detail or "there was nothing to measure")
     if math.isinf(value):
         return Reading(at, None, "missing", detail=f"the newest value is {value}")
-    lower = float(frame.lower[0]) if frame.lower is not None else None
-    upper = float(frame.upper[0]) if frame.upper is not None else None
-    return Reading(at, value, quality, lower, upper, detail)
+    return Reading(at, value, quality, _bound(frame.lower), _bound(frame.upper), detail)
+
+
+def _bound(of_series: FloatArray | None) -> float | None:
+    """The bound of the only series, None where there is none to tell."""
+    value = float(of_series[0]) if of_series is not None else math.nan
+    return value if math.isfinite(value) else None
 
 
 def _plain(signal: Signal, world: World) -> Reading:
@@ -69,6 +72,8 @@ def _ahead(signal: Signal, plain: dict[str, Reading], world: World, rules: RuleS
         return Reading(world.now, None, "missing", detail=f"{signal.forecast}: {why}")
     horizon = signal.ahead_s if signal.ahead_s is not None else _lead_time(world, rules)
     growth = _growth(outlook, horizon, signal.quantile or 0.5)
+    if not (math.isfinite(level.value * growth) and growth >= 0):
+        return Reading(level.at, None, "missing", detail=f"the forecaster's growth is {growth}, which cannot be")
     return Reading(level.at, level.value * growth, level.quality, detail=f"{horizon:.0f} s ahead, x{growth:.2f}")
 
 
@@ -90,7 +95,8 @@ def _with_fallback(rules: RuleSet, name: str, raw: dict[str, Reading]) -> Readin
     """The reading, or the first usable one of its fallbacks as a partial one, since a fallback may only raise."""
     reading = raw[name]
     signal = rules.signal(name)
-    if reading.value is not None or signal is None:
+    known_to_be_nothing = reading.value is None and reading.quality == "fresh"
+    if reading.value is not None or known_to_be_nothing or signal is None:
         return reading
     for other in signal.fallback:
         instead = raw.get(other)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from autoscaler.ruleset import RuleSet
 from autoscaler.types import (
@@ -18,6 +18,7 @@ from autoscaler.types import (
     Decision,
     Fleet,
     Instance,
+    InstanceState,
     Launch,
     Memory,
     Offer,
@@ -27,15 +28,21 @@ from autoscaler.types import (
     World,
 )
 
+T = TypeVar("T")
+
 OPERATE_LIMIT_S = 60.0
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A plan while it is being made; numbers its actions so that each has an id of its own."""
+    """A plan while it is being made; numbers its actions so that each has an id of its own.
+
+    silent: providers that cannot be asked now; what they host counts and is left alone.
+    """
 
     rules: RuleSet
     decision: Decision
+    silent: frozenset[str] = frozenset()
     actions: list[Action] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
 
@@ -43,7 +50,7 @@ class _Draft:
         self, kind: Literal["start", "drain", "resume", "stop", "terminate"], instance: Instance, why: str
     ) -> None:
         at = self.decision.at
-        provider = instance.offer.split("/", 1)[0]
+        provider = _provider(instance)
         id_ = action_id(self.decision, len(self.actions), instance.id)
         self.actions.append(
             Operate(id_, instance.pool, at, at + OPERATE_LIMIT_S, kind, instance.id, provider, instance.replicas)
@@ -56,20 +63,29 @@ class _Draft:
         self.actions.append(Launch(id_, self.decision.pool, at, at + self.rules.launch.limit_s, offer, attempt))
         self.reasons.append(Reason("launch", self.decision.want, f"launch {offer.key}"))
 
+    def within_reach(self, instances: Iterable[Instance], state: InstanceState) -> list[Instance]:
+        """Listed instances in one state whose provider can be asked to do something with them."""
+        return [
+            i
+            for i in instances
+            if i.state == state and not i.id.startswith("ordered:") and _provider(i) not in self.silent
+        ]
+
     def note(self, source: str, text: str) -> None:
         self.reasons.append(Reason(source, self.decision.want, text))
 
 
 def plan(rules: RuleSet, decision: Decision, world: World, memory: Memory) -> Plan:
     """The actions of this tick and the reasons of everything that was left undone."""
-    draft = _Draft(rules, decision)
     fleet = world.fleet
     if fleet is None or decision.blind:
         return Plan(decision.pool, decision.number)
+    silent = fleet.silent(world.now - rules.patience_s)
+    draft = _Draft(rules, decision, frozenset(name for name, _ in silent))
     if memory.withheld == (decision.want, fleet.size):
         draft.note("shadow", f"going from {fleet.size} to {decision.want} was withheld already")
         return Plan(decision.pool, decision.number, (), tuple(draft.reasons))
-    given_up = _clean(draft, fleet, rules, world.now)
+    given_up = _clean(draft, fleet, memory)
     alive = [i for i in fleet.instances if i.id not in given_up]
     size = sum(i.replicas for i in alive if i.state in ("pending", "ready"))
     frozen = any(o.kind == "freeze" and o.pool == decision.pool and o.until > world.now for o in world.overrides)
@@ -79,7 +95,7 @@ def plan(rules: RuleSet, decision: Decision, world: World, memory: Memory) -> Pl
         _grow(draft, alive, decision.want - size, fleet, memory)
     elif decision.want < size:
         _shrink(draft, alive, decision.want)
-    _finish_drains(draft, alive, rules, world.now)
+    _finish_drains(draft, alive, memory)
     return Plan(decision.pool, decision.number, tuple(draft.actions), tuple(draft.reasons))
 
 
@@ -91,19 +107,21 @@ def admit(plans: Sequence[Plan], max_launches: int) -> tuple[Plan, ...]:
     left = max_launches
     admitted = []
     for p in plans:
-        kept: list[Action] = []
-        for action in p.actions:
-            if isinstance(action, Launch):
-                if left == 0:
-                    continue
-                left -= 1
-            kept.append(action)
-        reasons = p.reasons
-        if len(kept) < len(p.actions):
-            text = f"{len(p.actions) - len(kept)} launches wait: at most {max_launches} in one pass over all pools"
-            reasons = (*reasons, Reason("launch_rate", p.reasons[-1].replicas, text))
-        admitted.append(Plan(p.pool, p.decision, tuple(kept), reasons))
+        launches = sum(isinstance(a, Launch) for a in p.actions)
+        cut = max(0, launches - left)
+        left -= launches - cut
+        if cut:
+            kept = _without_last(p.actions, cut, lambda a: isinstance(a, Launch))
+            reasons = _without_last(p.reasons, cut, lambda r: r.source == "launch")
+            text = f"{cut} launches wait: at most {max_launches} in one pass over all pools"
+            p = Plan(p.pool, p.decision, kept, (*reasons, Reason("launch_rate", p.reasons[-1].replicas, text)))  # noqa: PLW2901
+        admitted.append(p)
     return tuple(admitted)
+
+
+def _without_last(some: tuple[T, ...], count: int, cut: Callable[[T], bool]) -> tuple[T, ...]:
+    gone = [n for n, one in enumerate(some) if cut(one)][-count:]
+    return tuple(one for n, one in enumerate(some) if n not in set(gone))
 
 
 def action_id(decision: Decision, ordinal: int, subject: str, attempt: int = 1) -> str:
@@ -112,15 +130,32 @@ def action_id(decision: Decision, ordinal: int, subject: str, attempt: int = 1) 
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _clean(draft: _Draft, fleet: Fleet, rules: RuleSet, now: float) -> set[str]:
+def overdue(rules: RuleSet, memory: Memory, instance: Instance, now: float) -> bool:
+    """Whether a listed instance should have become ready by now; it is given up."""
+    listed = instance.state == "pending" and not instance.id.startswith("ordered:")
+    return listed and _watched_s(memory, instance.requested_at, now) > rules.launch.register_s
+
+
+def _watched_s(memory: Memory, at: float, now: float) -> float:
+    """How long ago `at` was, as far as we watched: a clock that jumped must not end what people wait for, and one that
+    went back must not keep it for ever."""
+    watched_since = memory.watched_since if memory.watched_since is not None else now
+    return now - (at if watched_since <= at <= now else watched_since)
+
+
+def _provider(instance: Instance) -> str:
+    return instance.offer.split("/", 1)[0]
+
+
+def _clean(draft: _Draft, fleet: Fleet, memory: Memory) -> set[str]:
     """Terminates what failed or never became ready in time; returns the ids that count for nothing any more."""
+    now = draft.decision.at
     given_up = set()
-    for i in fleet.instances:
-        ordered_only = i.id.startswith("ordered:")
-        if i.state == "failed":
-            draft.operate("terminate", i, i.detail or "it failed")
-            given_up.add(i.id)
-        elif i.state == "pending" and not ordered_only and now - i.requested_at > rules.launch.register_s:
+    for i in draft.within_reach(fleet.instances, "failed"):
+        draft.operate("terminate", i, i.detail or "it failed")
+        given_up.add(i.id)
+    for i in draft.within_reach(fleet.instances, "pending"):
+        if overdue(draft.rules, memory, i, now):
             draft.operate("terminate", i, f"not ready {now - i.requested_at:.0f} s after it was ordered")
             given_up.add(i.id)
     return given_up
@@ -128,12 +163,12 @@ def _clean(draft: _Draft, fleet: Fleet, rules: RuleSet, now: float) -> set[str]:
 
 def _grow(draft: _Draft, alive: Sequence[Instance], missing: int, fleet: Fleet, memory: Memory) -> None:
     """Fastest first: back from draining, then from the warm pool, then new machines."""
-    for i in sorted((i for i in alive if i.state == "draining"), key=lambda i: -i.since):
+    for i in sorted(draft.within_reach(alive, "draining"), key=lambda i: -i.since):
         if missing <= 0:
             return
         draft.operate("resume", i, "wanted again before it had left")
         missing -= i.replicas
-    for i in sorted((i for i in alive if i.state == "warm" and not i.id.startswith("ordered:")), key=lambda i: i.since):
+    for i in sorted(draft.within_reach(alive, "warm"), key=lambda i: i.since):
         if missing <= 0:
             return
         draft.operate("start", i, "from the warm pool")
@@ -148,11 +183,13 @@ def _order(draft: _Draft, missing: int, fleet: Fleet, memory: Memory) -> None:
     # After a shortage one order probes until it has an end; a full-size retry would be a storm of failing launches.
     probed = {i.offer for i in fleet.instances if i.state == "pending" and i.offer in memory.shortages}
     while missing > 0:
-        offer = _choose(rules, memory, now, probed)
+        offer = _choose(draft, memory, now, probed)
         if offer is None:
             waits = [s.until for s in memory.shortages.values() if s.until > now]
             until = f", next try in {min(waits) - now:.0f} s" if waits else ""
-            draft.note("shortage", f"{missing} replicas short: no offer can be had now{until}")
+            idle = sorted(s.offer for s in memory.shortages.values() if s.never_served)
+            why = f"; what was launched of {', '.join(idle)} never became ready" if idle else ""
+            draft.note("shortage", f"{missing} replicas short: no offer can be had now{until}{why}")
             return
         if budget is not None and spend + offer.usd_per_hour > budget + 1e-9:
             text = f"{missing} replicas short: {offer.key} at {offer.usd_per_hour:g} USD/h would pass {budget:g} USD/h"
@@ -166,13 +203,11 @@ def _order(draft: _Draft, missing: int, fleet: Fleet, memory: Memory) -> None:
         missing -= offer.replicas
 
 
-def _choose(rules: RuleSet, memory: Memory, now: float, probed: set[str]) -> Offer | None:
-    free = [
-        o
-        for o in rules.offers
-        if o.key not in probed and (o.key not in memory.shortages or memory.shortages[o.key].until <= now)
-    ]
-    if not free or rules.choose == "listed":
+def _choose(draft: _Draft, memory: Memory, now: float, probed: set[str]) -> Offer | None:
+    shortages = memory.shortages
+    open_ = [o for o in draft.rules.offers if o.key not in probed and o.provider not in draft.silent]
+    free = [o for o in open_ if o.key not in shortages or shortages[o.key].until <= now]
+    if not free or draft.rules.choose == "listed":
         return free[0] if free else None
     return min(free, key=lambda o: o.usd_per_hour / o.replicas)
 
@@ -180,15 +215,14 @@ def _choose(rules: RuleSet, memory: Memory, now: float, probed: set[str]) -> Off
 def _shrink(draft: _Draft, alive: Sequence[Instance], want: int) -> None:
     """Pending ones go first, newest first; then ready ones, each only if the rest still covers what is wanted."""
     size = sum(i.replicas for i in alive if i.state in ("pending", "ready"))
-    for i in sorted((i for i in alive if i.state == "pending"), key=lambda i: -i.requested_at):
-        if i.id.startswith("ordered:"):
-            continue  # not listed yet, so there is nothing that could be told to stop; it is cancelled when it appears
+    # What is not listed yet cannot be told to stop; it is cancelled when it appears.
+    for i in sorted(draft.within_reach(alive, "pending"), key=lambda i: -i.requested_at):
         if size - i.replicas >= want:
             draft.operate("terminate", i, "surplus, and not serving yet")
             size -= i.replicas
     # A pending replica serves nobody yet: ready ones leave only when the other ready ones are enough by themselves.
     serving = sum(i.replicas for i in alive if i.state == "ready")
-    for i in sorted((i for i in alive if i.state == "ready"), key=_victim_key(draft.rules.scale_in.victim)):
+    for i in sorted(draft.within_reach(alive, "ready"), key=_victim_key(draft.rules.scale_in.victim)):
         if serving - i.replicas >= want:
             flight = "unknown" if i.in_flight is None else str(i.in_flight)
             draft.operate("drain", i, f"surplus, {flight} requests in flight")
@@ -204,15 +238,16 @@ def _victim_key(victim: str) -> Callable[[Instance], Any]:
     return lambda i: (math.inf if i.in_flight is None else i.in_flight, -i.usd_per_hour, -i.requested_at, i.id)
 
 
-def _finish_drains(draft: _Draft, alive: Sequence[Instance], rules: RuleSet, now: float) -> None:
+def _finish_drains(draft: _Draft, alive: Sequence[Instance], memory: Memory) -> None:
+    rules, now = draft.rules, draft.decision.at
     acted = {a.instance for a in draft.actions if isinstance(a, Operate)}
-    for i in alive:
-        if i.state != "draining" or i.id in acted:
+    for i in draft.within_reach(alive, "draining"):
+        if i.id in acted:
             continue
         settled = i.in_flight_at is not None and i.in_flight_at >= i.since + rules.scale_in.settle_s
         if i.in_flight == 0 and settled:
             draft.operate("terminate", i, "drained, nothing is in flight")
-        elif now - i.since >= rules.scale_in.drain_s:
+        elif _watched_s(memory, i.since, now) >= rules.scale_in.drain_s:
             left = "an unknown number of" if i.in_flight is None else str(i.in_flight)
             draft.operate(
                 "terminate", i, f"drain deadline of {rules.scale_in.drain_s:.0f} s, {left} requests in flight"

@@ -14,10 +14,12 @@ import typing
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from autoscaler import units
 from autoscaler.errors import InputError
+from autoscaler.types import Labels
 
 Group = Literal["providers", "thresholds", "policies", "collectors", "forecasters"]
 _READERS: dict[object, Any] = {int: units.whole, bool: units.flag, str: str}
@@ -55,8 +57,11 @@ def _imported(entry: EntryPoint) -> Any:
         raise InputError(text) from error
 
 
-def build(group: Group, name: str, settings: Mapping[str, object]) -> Any:
-    """An instance of a plug-in, its dataclass fields filled from `settings` as text. InputError lists every fault."""
+def build(group: Group, name: str, settings: Mapping[str, object], folder: Path = Path()) -> Any:
+    """An instance of a plug-in, its dataclass fields filled from `settings` as text. InputError lists every fault.
+
+    Relative paths start from `folder`.
+    """
     kind = load(group, name)
     known = fields(kind)
     faults, values = [], {}
@@ -67,12 +72,12 @@ def build(group: Group, name: str, settings: Mapping[str, object]) -> Any:
             faults.append(f"{name} has no setting {key!r}; {hint}")
             continue
         try:
-            values[key] = _value(known[key], text)
+            values[key] = _value(known[key], text, folder)
         except ValueError as error:
             faults.append(f"{name}.{key}: {error}")
     if dataclasses.is_dataclass(kind):
         missing = [f.name for f in dataclasses.fields(kind) if f.init and _required(f) and f.name not in settings]
-        faults += [f"{name} needs the setting {key!r}; add it" for key in missing]
+        faults += [f"{name} needs {_needed(key, known[key])}" for key in missing]
     if faults:
         raise InputError(*faults)
     try:
@@ -95,12 +100,37 @@ def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _value(kind: Any, text: object) -> object:
+def _needed(key: str, kind: Any) -> str:
+    if _writable(kind):
+        return f"the setting {key!r}; add it"
+    return f"{key!r}, which no file can give: only a program can use it"
+
+
+def _writable(kind: Any) -> bool:
+    """Whether a person can write a value of a field's type."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return any(_writable(k) for k in typing.get_args(kind) if k is not type(None))
+    return typing.get_origin(kind) is not None or kind in (*_READERS, float, Path, Any)
+
+
+def _value(kind: Any, text: object, folder: Path) -> object:
     """Text as a value of a field's type; what is not text already (from another reader) is taken as it is."""
+    if kind == Labels and isinstance(text, Mapping):
+        if not all(isinstance(value, str) for value in text.values()):
+            raise ValueError("is not a mapping of labels to words; write {pool: chat}")
+        return tuple(sorted(text.items()))
+    if isinstance(text, list) and typing.get_origin(kind) is tuple:
+        # tuple[int, int] and tuple[str, ...] alike: the first kind stands for all.
+        return tuple(_value(typing.get_args(kind)[0], item, folder) for item in text)
     if not isinstance(text, str):
         return text
+    if not _writable(kind):
+        raise ValueError(f"{text!r} cannot stand for it: only a program can give it; delete the setting")
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+        some = [k for k in typing.get_args(kind) if k is not type(None)]
+        kind = Path if Path in some else some[0]
+    if kind is Path:
+        return folder / Path(text).expanduser()
     if kind is float:
         return units.quantity(text).value
     if typing.get_origin(kind) is Literal and text not in typing.get_args(kind):

@@ -21,9 +21,13 @@ class Reports:
         self._last: dict[str, tuple[Fleet, Split]] = {}
 
     def of(self, rules: RuleSet) -> Fleet | None:
-        """One pool's fleet over the providers of its offers; None as long as one of them has not reported."""
-        names = sorted({offer.provider for offer in rules.offers})
-        return merge([self._part(name, rules.pool) for name in names])
+        """One pool's fleet over the providers of its offers; None as long as one of them has not reported.
+
+        A provider that the rules name no more counts for as long as it still lists instances of the pool.
+        """
+        names = {offer.provider for offer in rules.offers}
+        names |= {name for name, (_, pools) in self._last.items() if rules.pool in pools}
+        return merge({name: self._part(name, rules.pool) for name in sorted(names)})
 
     def changed(self) -> set[str]:
         """Pools whose instances differ from the report before."""

@@ -12,6 +12,8 @@ from typing import Literal
 from autoscaler.ports import Policy, Threshold
 from autoscaler.types import Labels, Offer, Severity
 
+STALE_FLEET_TICKS = 4
+
 Aggregate = Literal["sum", "mean", "max", "min", "count", "quantile"]
 
 
@@ -223,6 +225,11 @@ class RuleSet:
     def signal(self, name: str) -> Signal | None:
         """The signal of that name."""
         return next((s for s in self.signals if s.name == name), None)
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds after which a provider's last report no longer tells what is there."""
+        return max(30.0, STALE_FLEET_TICKS * self.tick_s)
 
     @property
     def lookback_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +18,7 @@ from autoscaler.api.deps import ApiDeps
 from autoscaler.api.serve import Server
 from autoscaler.board import Board
 from autoscaler.clock import SystemClock
-from autoscaler.config import Config
+from autoscaler.config import Config, PlugInConfig
 from autoscaler.dispatch import Dispatch, Threaded, Unavailable
 from autoscaler.errors import InputError, StorageError
 from autoscaler.exposition import Counts
@@ -48,30 +49,39 @@ class Service:
         self.config = config
         self.clock = SystemClock()
         self.board = Board()
-        self._lock = _own(config.data_dir)
-        self.rulebook = RuleBook(config.rules, Defaults(config.max_replicas, config.region or None, True))
-        self.journal = Journal(f"sqlite:///{config.data_dir.absolute() / 'journal.db'}")
-        self.store = Store(config.data_dir / "metrics", config.raw_window_s, config.history_s, config.retention_days)
-        self._providers: dict[str, Any] = {}
-        self.hands: dict[str, Dispatch] = {}
-        self._add_hands()
-        self._static = static_targets(config.targets)
-        self._scraper = Scraper(self._targets, self.clock, self.board.wake)
-        self.notifier = Notifier([w.url for w in config.webhooks], self.clock)
-        self.loop = Loop(
-            clock=self.clock,
-            rules=self.rulebook.current,
-            collectors=(self._scraper,),
-            store=self.store,
-            journal=self.journal,
-            hands=self.hands,
-            board=self.board,
-            notify=self.notifier.send,
-        )
-        self._watchdog = Watchdog(self.loop.stats, self.clock)
-        self._server = self._api()
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        # What was begun is ended in the reverse order, by `stop` and by a beginning that fails half-way.
+        with ExitStack() as ends:
+            self._lock = ends.enter_context(_own(config.data_dir))
+            self.rulebook = RuleBook(config.rules, Defaults(config.max_replicas, config.region or None, True))
+            self.journal = Journal(f"sqlite:///{config.data_dir.absolute() / 'journal.db'}")
+            ends.callback(self.journal.close)
+            self.store = Store(
+                config.data_dir / "metrics", config.raw_window_s, config.history_s, config.retention_days
+            )
+            ends.callback(self._close_store)
+            self._server = self._api()
+            ends.callback(self._server.stop)
+            self._providers: dict[str, Any] = {}
+            self.hands: dict[str, Dispatch] = {}
+            ends.callback(self._stop_hands)
+            self._add_hands()
+            self._collectors = {c.name: self._configured("collectors", c) for c in config.collectors}
+            self._static = static_targets(config.targets)
+            self._scraper = Scraper(self._targets, self.clock, self.board.wake)
+            self.notifier = Notifier([w.url for w in config.webhooks], self.clock)
+            self.loop = Loop(
+                clock=self.clock,
+                rules=self.rulebook.current,
+                collectors=(self._scraper, *self._collectors.values()),
+                store=self.store,
+                journal=self.journal,
+                hands=self.hands,
+                board=self.board,
+                notify=self.notifier.send,
+            )
+            self._watchdog = Watchdog(self.loop.stats, self.clock)
+            self._ends = ends.pop_all()
 
     @property
     def address(self) -> str:
@@ -85,15 +95,15 @@ class Service:
         return "" if self.config.tokens else path.read_text(encoding="ascii").strip()
 
     def start(self) -> None:
-        """Starts everything; the API is the first to be heard and the last to go."""
-        self._server.start()
-        self.notifier.start()
-        self._scraper.start()
-        for name, target in (("loop", self._run), ("chores", self._do_chores)):
-            thread = threading.Thread(target=target, name=name, daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        self._watchdog.start()
+        """Starts everything; the API is the first to be heard and the last to go.
+
+        What cannot start, such as an API whose port is taken, ends everything that has started before it.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
         for fault in self.rulebook.problems:
             log.error("rule file refused", fault=str(fault))
         pools = sorted(self.rulebook.current())
@@ -101,26 +111,44 @@ class Service:
 
     def stop(self) -> None:
         """Finishes the tick under way, writes what is left and lets go; launched instances keep running."""
+        self._end()
+        log.info("stopped")
+
+    def _start(self) -> None:
+        self._server.start()
+        self._ends.callback(self.notifier.stop)
+        self.notifier.start()
+        self._ends.callback(self._scraper.stop)
+        self._scraper.start()
+        for collector in self._collectors.values():
+            if hasattr(collector, "stop"):
+                self._ends.callback(collector.stop)
+            if hasattr(collector, "start"):
+                collector.start()
+        for name, target in (("loop", self._run), ("chores", self._do_chores)):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread.start()
+            self._ends.callback(thread.join, STOP_S)
+        self._ends.callback(self._watchdog.stop)
+        self._watchdog.start()
+
+    def _end(self) -> None:
         self._stopping.set()
         self.board.wake.set()
-        self._watchdog.stop()
-        for thread in self._threads:
-            thread.join(STOP_S)
+        self._ends.close()
+
+    def _stop_hands(self) -> None:
         for hand in self.hands.values():
             hand.stop()
-        self._scraper.stop()
-        self.notifier.stop()
         for provider in self._providers.values():
             if hasattr(provider, "close"):
                 provider.close()
-        self._server.stop()
+
+    def _close_store(self) -> None:
         try:
             self.store.close()
         except StorageError as error:
             log.error("the last points are not on disk", problem=str(error))
-        self.journal.close()
-        self._lock.close()
-        log.info("stopped")
 
     # --- threads ------------------------------------------------------------------------------------------------
 
@@ -152,13 +180,17 @@ class Service:
 
     def _add_hands(self) -> None:
         """A dispatch for every provider that the configuration or a rule file names and that has none yet."""
-        settings = {p.name: dict(p.settings) for p in self.config.providers}
+        configured = {p.name: p for p in self.config.providers}
         named = {o.provider for r in self.rulebook.current().values() for o in r.offers}
-        for name in sorted((settings.keys() | named) - self.hands.keys()):
+        for name in sorted((configured.keys() | named) - self.hands.keys()):
             try:
-                provider = self._provider(name, settings.get(name, {}))
+                if name in configured:
+                    provider = self._configured("providers", configured[name])
+                else:
+                    provider = self._plug_in("providers", PlugInConfig(name))
+                self._providers[name] = provider
             except InputError as error:
-                if name in settings:
+                if name in configured:
                     raise
                 log.error("no provider for an offer", provider=name, problem=str(error))
                 self.hands[name] = Unavailable(str(error))
@@ -178,14 +210,21 @@ class Service:
                 found += instance_targets(view.fleet, interval_s=pace)
         return found
 
-    def _provider(self, name: str, settings: dict[str, object]) -> Any:
-        known = plugins.fields(plugins.load("providers", name))
-        if "directory" in known:
-            settings.setdefault("directory", self.config.data_dir.absolute() / name)
-        if "clock" in known:
-            settings.setdefault("clock", self.clock)
-        provider = self._providers[name] = plugins.build("providers", name, settings)
-        return provider
+    def _configured(self, group: plugins.Group, given: PlugInConfig) -> Any:
+        """A plug-in of the configuration. InputError names the place where its settings were written."""
+        try:
+            return self._plug_in(group, given)
+        except InputError as error:
+            where = f"{group}.{given.name}"
+            raise InputError(*(self.config.fault(where, fault.text) for fault in error.faults)) from error
+
+    def _plug_in(self, group: plugins.Group, given: PlugInConfig) -> Any:
+        """Built from its settings and, where its class has such fields, from what only the service can give."""
+        known = plugins.fields(plugins.load(group, given.name))
+        directory = self.config.data_dir.absolute() / given.name
+        ours = {"directory": directory, "clock": self.clock, "wake": self.board.wake}
+        settings = {key: value for key, value in ours.items() if key in known} | dict(given.settings)
+        return plugins.build(group, given.name, settings, given.folder)
 
     def _observe_s(self) -> float:
         """Reports are asked for twice per shortest tick, at most four times a second."""

@@ -7,16 +7,40 @@ from dataclasses import dataclass, field, replace
 
 from autoscaler.clock import SimClock
 from autoscaler.dispatch import Inline
+from autoscaler.errors import UnreachableError
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.ports import Collector, Provider
 from autoscaler.ruleset import RuleSet
 from autoscaler.sim import Score, SimCluster
 from autoscaler.store import Store
-from autoscaler.types import Alert
+from autoscaler.types import Action, Alert, Fleet, Outcome
 
 START = 1_790_000_000.0
 """A simulation begins on a fixed day (2026-09-21 14:13:20 UTC), so that equal seeds give equal journals."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one of the rules' providers has of the simulated one: without it every machine would be reported by each of
+    them, and count that many times."""
+
+    name: str
+    whole: Provider
+    cluster: SimCluster
+
+    def observe(self) -> Fleet:
+        fleet = self.whole.observe()
+        self._answer()
+        return replace(fleet, instances=tuple(i for i in fleet.instances if i.offer.split("/")[0] == self.name))
+
+    def apply(self, action: Action) -> Outcome:
+        self._answer()
+        return self.whole.apply(action)
+
+    def _answer(self) -> None:
+        if self.cluster.faulty("provider_down", provider=self.name):
+            raise UnreachableError(f"the simulated provider {self.name} does not answer")
 
 
 @dataclass
@@ -44,7 +68,7 @@ class Simulation:
 
     def restart(self) -> None:
         """A new service process: nothing is left of the old one but what it wrote."""
-        hand = Inline(self.provider(self.cluster, self.clock), self.clock)
+        whole = self.provider(self.cluster, self.clock)
         names = {o.provider for r in self.rules.values() for o in r.offers}
         self.loop = Loop(
             clock=self.clock,
@@ -52,7 +76,7 @@ class Simulation:
             collectors=self._collectors,
             store=self.store,
             journal=self.journal,
-            hands=dict.fromkeys(sorted(names), hand),
+            hands={name: Inline(_Share(name, whole, self.cluster), self.clock) for name in sorted(names)},
             notify=self.alerts.extend,
         )
 

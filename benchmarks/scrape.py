@@ -52,6 +52,11 @@ def measure(targets: int = 50, lines: int = 300, interval_s: float = 1.0, second
     )
 
 
+def run() -> list[Row]:
+    """All rows at the usual size."""
+    return list(measure())
+
+
 def _warm_up(scraper: Scraper, wake: Event, targets: int) -> None:
     answers: dict[str, int] = {}
     deadline = monotonic() + FIRST_PAGES_S

@@ -169,5 +169,10 @@ def rows(quick: bool = False) -> list[Row]:
     return [*ingest(), read_long_history(), *read_many_pools(), restart()]
 
 
+def run() -> list[Row]:
+    """All rows at full size."""
+    return rows()
+
+
 if __name__ == "__main__":
-    show(rows())
+    show(run(), "store")

@@ -12,9 +12,10 @@ import numpy as np
 
 from autoscaler.clock import SimClock, cpu_seconds, monotonic
 from autoscaler.dispatch import Inline
-from autoscaler.engine import decide, remember
+from autoscaler.engine import decide
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
+from autoscaler.memory import remember
 from autoscaler.planner import plan
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target

@@ -5,15 +5,17 @@ A machine without a driver is idle, not broken; a GPU that is lost stays in the 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import structlog
 
+from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, Labels, SeriesKey
 from collectors.gauges import NO_DRIVER, NO_LIBRARY, WORDS, Gpu, GpuInfo, MetricState
@@ -38,6 +40,7 @@ class GpusStatus:
     metrics: tuple[MetricState, ...] = ()
 
 
+@dataclass(eq=False)
 class Gpus:
     """A collector of this machine's GPUs. `start` it, `collect` at every tick, `stop` it.
 
@@ -45,22 +48,23 @@ class Gpus:
     GPUs: one that hangs in the driver holds up the others, but never the caller.
     """
 
-    def __init__(
-        self, clock: Clock, labels: Labels = (), wake: threading.Event | None = None, interval_s: float = 1.0
-    ) -> None:
-        self._clock = clock
-        self._labels = labels
-        self._wake = wake
-        self._interval_s = interval_s
-        self._queue: deque[Batch] = deque(maxlen=QUEUE_LIMIT)
-        self._gpus: tuple[Gpu, ...] = ()
-        self._nvml: Any = None
-        self._found_at = -np.inf
-        self._status = GpusStatus()
-        self._stopping = False
-        self._roused = threading.Event()
-        self._first = threading.Event()
-        self._thread: threading.Thread | None = None
+    clock: Clock
+    labels: Labels = ()
+    wake: threading.Event | None = None
+    interval_s: float = 1.0
+    _queue: deque[Batch] = field(default_factory=lambda: deque(maxlen=QUEUE_LIMIT), init=False, repr=False)
+    _gpus: tuple[Gpu, ...] = field(default=(), init=False, repr=False)
+    _nvml: Any = field(default=None, init=False, repr=False)
+    _found_at: float = field(default=-math.inf, init=False, repr=False)
+    _status: GpusStatus = field(default=GpusStatus(), init=False, repr=False)
+    _stopping: bool = field(default=False, init=False, repr=False)
+    _roused: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    _first: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    _thread: threading.Thread | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.interval_s) and self.interval_s > 0):
+            raise InputError(f"gpus: interval_s is {self.interval_s}, but must be above 0; write one such as 1s")
 
     def start(self, wait_s: float = 3.0) -> None:
         """Start reading; returns after the first round, or after `wait_s` when the driver is slow."""
@@ -100,15 +104,17 @@ class Gpus:
         return batches
 
     def _run(self) -> None:
-        due = self._clock.now()
+        due = self.clock.now()
         while not self._stopping:
-            batches = self.read(self._clock.now())
+            batches = self.read(self.clock.now())
             self._queue.extend(batches)
-            if batches and self._wake is not None:
-                self._wake.set()
+            if batches and self.wake is not None:
+                self.wake.set()
             self._first.set()
-            due = max(due + self._interval_s, self._clock.now())
-            self._clock.wait(due, self._roused)
+            # Neither a burst after a delay nor a silence after the clock went back.
+            now = self.clock.now()
+            due = min(max(due + self.interval_s, now), now + self.interval_s)
+            self.clock.wait(due, self._roused)
         self._shut_down()
 
     def _search_due(self, now: float) -> bool:
@@ -180,11 +186,11 @@ class Gpus:
         if gpu.trouble != before:
             log.warning("gpu in trouble", uuid=gpu.info.uuid, reason=gpu.trouble)
         if tuple(key.metric for key in gpu.keys) != tuple(values):
-            pairs = {**dict(self._labels), "uuid": gpu.info.uuid, "gpu_model": gpu.info.name}
+            pairs = {**dict(self.labels), "uuid": gpu.info.uuid, "gpu_model": gpu.info.name}
             labels = tuple(sorted(pairs.items()))
             gpu.keys = tuple(SeriesKey(metric, labels) for metric in values)
         source = f"nvml:{gpu.info.uuid}"
-        return Batch(source, now, self._interval_s, gpu.keys, np.array(list(values.values())), self._labels)
+        return Batch(source, now, self.interval_s, gpu.keys, np.array(list(values.values())), self.labels)
 
 
 def _answer(nvml: Any, ask: Callable[[Any], Any], argument: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,8 @@ class Replay:
     speed: seconds of the trace per second of the clock. start_s: the time of the trace at which it begins.
     begin_at: the clock's time of that; None = the first call. A point is given every `interval_s` of the clock. In a
     gap the value is NaN while the counter goes on unseen along the line between the buckets beside the gap: it must
-    not look like a time without load afterwards. After the trace's end the source is gone.
+    not look like a time without load afterwards. After the trace's end the source is gone. A clock that goes
+    back takes nothing back: the trace goes on from where it was.
     """
 
     path: Path | str
@@ -40,6 +42,7 @@ class Replay:
     _sums: np.ndarray[tuple[int], np.dtype[np.float64]] = field(init=False, repr=False)
     _keys: tuple[SeriesKey, ...] = field(init=False, repr=False)
     _next: int = field(default=0, init=False, repr=False)
+    _asked_at: float = field(default=-math.inf, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in (("speed", self.speed), ("interval", self.interval_s)):
@@ -60,6 +63,9 @@ class Replay:
         """The points since the last call up to `now`, the newest 1,000 of them."""
         if self.begin_at is None:
             self.begin_at = now
+        if self._next and now < self._asked_at:
+            self.begin_at -= self._asked_at - now
+        self._asked_at = now
         if self.finished or now < self.begin_at:
             return ()
         last = int((now - self.begin_at) / self.interval_s + 1e-9)

@@ -49,7 +49,7 @@ class SimCollector:
             here.add(f"gateway/{name}")
             yield self._batch(f"gateway/{name}", name, "gateway", at, [float(v) for v in values])
         for m in self.cluster.machines.values():
-            if m.state(at) == "pending" or self.cluster.faulty("dead_collector", m.pool):
+            if m.state(at) in ("pending", "warm") or self.cluster.faulty("dead_collector", m.pool):
                 continue
             share = m.in_flight / (self.cluster.pools[m.pool].load.slots * m.replicas)
             here.add(f"engine/{m.id}")

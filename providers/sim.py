@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from autoscaler.errors import ProviderError, UnreachableError
 from autoscaler.ports import Clock
 from autoscaler.sim import SimCluster
 from autoscaler.types import Action, Fleet, Launch, Outcome
@@ -22,10 +24,14 @@ class SimProvider:
         return self.cluster.report()
 
     def apply(self, action: Action) -> Outcome:
-        """Accepted, or one of the provider errors."""
+        """Accepted (launch, start), done, or failed with the cluster's words. Raises UnreachableError."""
         self.cluster.advance(self.clock.now())
-        if isinstance(action, Launch):
-            self.cluster.launch(action)
-            return Outcome(action.id, action.pool, "accepted", self.clock.now())
-        self.cluster.operate(action)
-        return Outcome(action.id, action.pool, "done", self.clock.now(), action.instance)
+        instance = None if isinstance(action, Launch) else action.instance
+        status: Literal["accepted", "done"] = "accepted" if action.kind in ("launch", "start") else "done"
+        try:
+            self.cluster.launch(action) if isinstance(action, Launch) else self.cluster.operate(action)
+        except UnreachableError:
+            raise
+        except ProviderError as error:
+            return Outcome(action.id, action.pool, "failed", self.clock.now(), instance, error.code, str(error))
+        return Outcome(action.id, action.pool, status, self.clock.now(), instance)

@@ -61,6 +61,7 @@ def test_every_setting_of_a_file_reaches_the_value(tmp_path: Path) -> None:
         targets:
           - {url: http://10.0.0.7:9400/metrics, labels: {pool: chat, app: x}, interval: 2s}
         providers: {local: {command: serve --port $PORT}}
+        collectors: {replay: {path: day.csv, pool: chat}}
         max_replicas: 8
         region: us-east-1
         raw_window: 30m
@@ -79,6 +80,9 @@ def test_every_setting_of_a_file_reaches_the_value(tmp_path: Path) -> None:
     assert config.targets == (Target("http://10.0.0.7:9400/metrics", (("app", "x"), ("pool", "chat")), 2.0, 2.0),)
     assert config.providers[0].name == "local"
     assert dict(config.providers[0].settings) == {"command": "serve --port $PORT"}
+    assert config.collectors[0].name == "replay"
+    assert dict(config.collectors[0].settings) == {"path": "day.csv", "pool": "chat"}
+    assert config.collectors[0].folder == tmp_path, "what a plug-in's relative paths start from"
     assert (config.max_replicas, config.region, config.shadow, config.log_format) == (8, "us-east-1", True, "json")
     assert (config.raw_window_s, config.history_s, config.retention_days) == (1800.0, 172800.0, 14)
 
@@ -237,6 +241,14 @@ WRONG = [
         "providers: [local]",
         ["config.yaml:1:12: providers: is not a mapping; write 'name: value' below it"],
         id="a list where a mapping belongs",
+    ),
+    pytest.param(
+        "collectors:\n  scrape: {}",
+        [
+            "config.yaml:2:11: collectors.scrape: is always at work and needs no entry; "
+            "write the pages to scrape into targets"
+        ],
+        id="the scraper as a collector",
     ),
     pytest.param(
         "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2",

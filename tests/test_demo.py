@@ -20,8 +20,9 @@ from rich.console import Console
 
 from autoscaler.clock import SystemClock
 from autoscaler.demo.driver import Progress, Score
-from autoscaler.demo.run import DemoOptions, rule_file
+from autoscaler.demo.run import DemoOptions, about, rule_file
 from autoscaler.demo.summary import Usage, moves, summarise
+from autoscaler.demo.trail import Trail, bars, highest
 from autoscaler.demo.view import Scene, View, decision_line, render, status_line
 from autoscaler.errors import InputError
 from autoscaler.types import Decision, Fleet, Instance, InstanceState, Reading, Reason
@@ -86,7 +87,8 @@ def test_a_decision_is_told_in_one_line_with_its_reason() -> None:
 
 def test_the_status_line_says_what_is_known_and_marks_what_is_not() -> None:
     line = status_line(SCENE)
-    assert " ".join(line.split()) == "30 s demand 12.3/s ready 2 pending 1 draining 1 queue ? p99 1.2 s sent 200 lost 2"
+    facts = "30 s demand 12.3/s ready 2 pending 1 draining 1 queue ? latency p99 1.2 s sent 200 lost 2"
+    assert " ".join(line.split()) == facts
     assert "ready ?" in status_line(Scene(None, None, None))
 
 
@@ -98,6 +100,46 @@ def test_the_screen_shows_counts_decisions_and_gpus() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for word in ("demand", "12.3/s", "60 s left", "2 -> 3", "load 12/s", "H200 141 GiB"):
         assert word in text
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "seen", "unseen"),
+    [
+        pytest.param(120, 40, ["About it.", "draining ┃ queue", "wanted  ▁·█", "#1 ", "#7 "], [], id="an ordinary one"),
+        pytest.param(60, 40, ["About it.", "draining 1  queue ?", "#7 "], ["wanted"], id="narrow: numbers as text"),
+        pytest.param(120, 20, ["draining ┃ queue", "#5 ", "#7 "], ["#4 "], id="low: the newest decisions"),
+    ],
+)
+def test_the_screen_fits_its_terminal(width: int, height: int, seen: list[str], unseen: list[str]) -> None:
+    console = Console(file=StringIO(), width=width, height=height)
+    trail = Trail(10.0)
+    trail.see(5.0, 12.0, 1.0, 1.0, 3.0)
+    trail.see(25.0, 12.0, 8.0, 1.0, 3.0)
+    told = tuple(decision(n, n, n + 1) for n in range(1, 8))
+    console.print(render(SCENE, told, trail, ("About it.",), console.size))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert [word for word in seen if word not in text] == []
+    assert [word for word in unseen if word in text] == []
+    assert len(text.splitlines()) <= height
+
+
+def test_a_trail_shows_gaps_as_dots_and_shares_its_scale() -> None:
+    trail = Trail(10.0)
+    trail.see(0.0, 5.0, 2.0, 0.0, None)
+    trail.see(9.0, 5.0, 9.0, 9.0, 9.0)
+    trail.see(30.0, 5.0, 8.0, 4.0, 0.0)
+    top = highest(trail.wanted, trail.ready)
+    assert (bars(trail.wanted, top), bars(trail.ready, top), top) == ("▂··█", " ··▄", 8.0)
+    assert bars(trail.queue, highest(trail.queue)) == "··· "
+
+
+def test_plain_lines_begin_with_what_there_is_to_be_seen() -> None:
+    console = Console(file=StringIO(), width=200)
+    with View(console, live=False, about=about(DemoOptions(duration_s=60.0, speed=2.0))):
+        pass
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 h 16 min of them in 1 min" in text
+    assert "rules/demo.yaml" in text
 
 
 @pytest.mark.parametrize("live", [pytest.param(True, id="live"), pytest.param(False, id="plain lines")])
@@ -179,6 +221,7 @@ def workers(mark: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_a_short_demo_scales_out_and_in_loses_no_request_and_leaves_nothing_running(tmp_path: Path) -> None:
     file = tmp_path / "summary.json"
@@ -197,6 +240,7 @@ def test_a_short_demo_scales_out_and_in_loses_no_request_and_leaves_nothing_runn
     assert summary["decisions"] >= summary["scale_outs"] + summary["scale_ins"]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "a closed terminal"]

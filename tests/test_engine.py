@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.engine import awake, decide, learn, remember
+from autoscaler.engine import decide
+from autoscaler.memory import awake, learn, remember
 from autoscaler.policies.step import Step
 from autoscaler.ruleset import Bounds, Condition, Group, Rule, RuleSet, ScaleIn, ScaleOut, Test
 from autoscaler.thresholds.sigma import Sigma
-from autoscaler.types import Capacity, Frame, Launch, Memory, Outcome, Override, Plan, Quality, World
-from tests.worlds import NOW, OFFER, condition, fleet, frame, queue_step, rules, settled, world
+from autoscaler.types import Capacity, Frame, Launch, Memory, Outcome, Override, Plan, Quality, Shortage, World
+from tests.worlds import NOW, OFFER, condition, fleet, frame, instance, queue_step, rules, settled, world
 
 
 def wanted(r: RuleSet, w: World, m: Memory | None = None) -> int:
@@ -216,17 +217,37 @@ def test_a_clock_that_went_back_leaves_no_instant_in_the_future() -> None:
 def test_a_failed_launch_is_a_shortage_whose_wait_doubles_and_a_success_forgets_it() -> None:
     launch = Launch("a1", "chat", NOW, NOW + 300, OFFER)
     failed = Outcome("a1", "chat", "failed", NOW, error="capacity")
-    once = learn(rules(), Memory(), [(launch, failed), (launch, failed)], 0, NOW)
+    once = learn(rules(), Memory(), [(launch, failed), (launch, failed)], fleet(), NOW)
     assert once.shortages[OFFER.key].misses == 1, "several refusals of one tick are one miss"
     assert once.shortages[OFFER.key].until == NOW + 180
-    twice = learn(rules(), once, [(launch, failed)], 0, NOW + 200)
+    twice = learn(rules(), once, [(launch, failed)], fleet(), NOW + 200)
     assert twice.shortages[OFFER.key].until == NOW + 200 + 360
-    assert learn(rules(), twice, [(launch, Outcome("a1", "chat", "done", NOW))], 1, NOW + 300).shortages == {}
+    assert learn(rules(), twice, [(launch, Outcome("a1", "chat", "done", NOW))], fleet(1), NOW + 300).shortages == {}
+
+
+def test_what_never_became_ready_is_a_miss_that_only_a_serving_one_makes_forgotten() -> None:
+    """That its successor is listed proves nothing: without a wait that doubles it would be replaced for ever."""
+    r = rules()
+    late = fleet(1)
+    late = replace(
+        late, instances=(*late.instances, instance(9, "pending", requested_at=NOW - r.launch.register_s - 1))
+    )
+    once = learn(r, settled(1), [], late, NOW)
+    assert once.shortages[OFFER.key] == Shortage(OFFER.key, NOW + 180, 1, NOW, never_served=True)
+    listed = (Launch("a1", "chat", NOW, NOW + 300, OFFER), Outcome("a1", "chat", "done", NOW))
+    again = learn(r, once, [listed], fleet(1, 1), NOW + 200)
+    assert again.shortages == once.shortages, "neither a new one in the list nor an old one that serves"
+    later = replace(late, instances=(instance(9, "pending", requested_at=NOW + 200),))
+    again = replace(again, last_at=NOW + 200 + r.launch.register_s)
+    twice = learn(r, again, [], later, NOW + 201 + r.launch.register_s)
+    assert twice.shortages[OFFER.key].misses == 2
+    serving = replace(late, instances=(instance(10, "ready", requested_at=NOW + 5000),))
+    assert learn(r, twice, [], serving, NOW + 5100).shortages == {}
 
 
 def test_withheld_outcomes_teach_nothing_about_offers() -> None:
     launch = Launch("a1", "chat", NOW, NOW + 300, OFFER)
-    after = learn(rules(), settled(4), [(launch, Outcome("a1", "chat", "withheld", NOW))], 2, NOW)
+    after = learn(rules(), settled(4), [(launch, Outcome("a1", "chat", "withheld", NOW))], fleet(2), NOW)
     assert after.shortages == {}
     assert after.withheld == (4, 2)
 

@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from autoscaler.clock import SimClock, SystemClock, monotonic
+from autoscaler.errors import InputError
 from autoscaler.ports import Collector
 from collectors.gpus import Gpus
 
@@ -209,6 +211,41 @@ def test_without_a_driver_its_thread_starts_and_stops_at_once() -> None:
     gpus.stop()
     assert monotonic() - began < 2.0
     assert gpus.collect(0.0) == ()
+
+
+class Turned(SystemClock):
+    """The system's time an hour early from the second wait on; notes how long each wait was to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset_s = 0.0
+        self.waits_s: list[float] = []
+
+    def now(self) -> float:
+        return super().now() + self.offset_s
+
+    def wait(self, until: float, wake: Event | None = None) -> bool:
+        self.waits_s.append(until - self.now())
+        self.offset_s = -3600.0
+        return super().wait(super().now() + 0.01, wake)
+
+
+def test_a_clock_that_goes_back_does_not_delay_the_next_round() -> None:
+    clock = Turned()
+    gpus = Gpus(clock, interval_s=0.5)
+    gpus.start()
+    deadline = monotonic() + 10.0
+    while len(clock.waits_s) < 5 and monotonic() < deadline:
+        Event().wait(0.01)
+    gpus.stop()
+    assert len(clock.waits_s) >= 5
+    assert max(clock.waits_s) <= 0.5
+
+
+@pytest.mark.parametrize("interval_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_interval_that_is_none_is_refused(interval_s: float) -> None:
+    with pytest.raises(InputError, match=r"gpus: interval_s is \S+, but must be above 0; write one such as 1s"):
+        Gpus(SimClock(), interval_s=interval_s)
 
 
 @pytest.mark.skipif(not has_driver(), reason="this machine has no NVIDIA driver")

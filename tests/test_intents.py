@@ -82,9 +82,11 @@ def test_an_operation_without_effect_fails_so_that_it_is_planned_again() -> None
     assert settle([operate("drain")], there, NOW + 70)[0].error == "no_effect"
 
 
-def test_a_pool_over_two_providers_is_as_old_as_the_older_report_and_unknown_if_one_is() -> None:
-    merged = merge([fleet(2, at=NOW - 9), fleet(1)])
+def test_a_pool_over_two_providers_knows_the_age_of_each_report_and_is_unknown_if_one_is() -> None:
+    merged = merge({"aws": fleet(2, at=NOW - 90), "azure": fleet(1)})
     assert merged is not None
-    assert (merged.observed_at, merged.ready) == (NOW - 9, 3)
-    assert merge([fleet(2), None]) is None
-    assert merge([]) is None
+    assert (merged.observed_at, merged.ready) == (NOW, 3)
+    assert (merged.seen_at("aws"), merged.seen_at("azure")) == (NOW - 90, NOW)
+    assert merged.silent(NOW - 60) == (("aws", NOW - 90),)
+    assert merge({"aws": fleet(2), "azure": None}) is None
+    assert merge({}) is None

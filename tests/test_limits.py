@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.engine import decide, remember
+from autoscaler.engine import decide
 from autoscaler.limits import push
+from autoscaler.memory import remember
 from autoscaler.policies.schedule import Schedule
 from autoscaler.ruleset import Bounds, Flap, Rule, ScaleIn, ScaleOut
 from autoscaler.types import Memory, Offer, Override, Plan

@@ -134,6 +134,12 @@ def test_without_any_offer_the_reason_says_when_the_next_try_is() -> None:
     assert "3 replicas short: no offer can be had now, next try in 60 s" in made.reasons[-1].text
 
 
+def test_an_offer_whose_instances_never_became_ready_is_named() -> None:
+    idle = Shortage(OFFER.key, NOW + 60, 1, NOW - 60, never_served=True)
+    made = plan(rules(), decided(7), world(0.0), replace(settled(7), shortages={OFFER.key: idle}))
+    assert made.reasons[-1].text.endswith(f"next try in 60 s; what was launched of {OFFER.key} never became ready")
+
+
 def test_the_budget_is_in_dollars_and_stops_growth_with_a_reason() -> None:
     r = rules(bounds=Bounds(0, 20, usd_per_hour=11.0))
     made = plan(r, decided(9), world(0.0), settled(9))

@@ -15,11 +15,12 @@ from autoscaler.ruleset import leaves
 MODULE = """
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from autoscaler.types import Bands
+from autoscaler.types import Bands, Fleet, Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Ceiling:
     times: int = 1
     loud: bool = False
     note: str | None = None
+    file: Path | str | None = None
+    labels: Labels = ()
+    ports: tuple[int, int] = (1, 2)
+    fleet: Fleet | None = None
 
     def __post_init__(self) -> None:
         if self.times > 100:
@@ -37,6 +42,11 @@ class Ceiling:
     def bands(self, history):
         n = history.values.shape[0]
         return Bands(np.full(n, -math.inf), np.full(n, self.top))
+
+
+@dataclass
+class Inner:
+    fleet: Fleet
 """
 
 
@@ -47,6 +57,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ceilings\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[sigmascale.thresholds]\nceiling = ceilings:Ceiling\ntorn = ceilings_torn:Torn\ngone = ceilings:Gone\n"
+        "inner = ceilings:Inner\n"
     )
     (tmp_path / "ceilings.py").write_text(MODULE)
     (tmp_path / "ceilings_torn.py").write_text("import a_library_that_is_not_there\n")
@@ -59,6 +70,15 @@ def test_a_plug_in_is_built_from_text() -> None:
         "thresholds", "ceiling", {"top": "85%", "side": "both", "times": "3", "loud": "true", "note": "x"}
     )
     assert (found.top, found.side, found.times, found.loud, found.note) == (0.85, "both", 3, True, "x")
+
+
+def test_paths_start_from_the_folder_and_labels_and_tuples_are_values(tmp_path: Path) -> None:
+    written = {"top": "1", "file": "day.csv", "labels": {"pool": "chat", "app": "x"}, "ports": ["18", "19"]}
+    found = plugins.build("thresholds", "ceiling", written, tmp_path)
+    assert found.file == tmp_path / "day.csv"
+    assert found.labels == (("app", "x"), ("pool", "chat"))
+    assert found.ports == (18, 19)
+    assert plugins.build("thresholds", "ceiling", {"top": "1", "file": "/a"}, tmp_path).file == Path("/a")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +104,17 @@ def test_a_plug_in_is_built_from_text() -> None:
             ],
             id="every wrong setting at once",
         ),
+        pytest.param(
+            "ceiling",
+            {"top": "1", "labels": {"pool": ["a"]}, "ports": ["x", "1"], "fleet": "big"},
+            [
+                "ceiling.labels: is not a mapping of labels to words; write {pool: chat}",
+                "ceiling.ports: 'x' is not a number",
+                "ceiling.fleet: 'big' cannot stand for it: only a program can give it; delete the setting",
+            ],
+            id="labels, tuples and what nobody can write",
+        ),
+        pytest.param("inner", {}, ["inner needs 'fleet', which no file can give"], id="only for programs"),
         pytest.param(
             "ceiling", {"top": "1", "times": "101"}, ["refuses its settings: RuntimeError: too often"], id="refusal"
         ),

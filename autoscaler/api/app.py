@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from autoscaler.api import alerts, decisions, health, overrides, pools, rules, signals
+from autoscaler.api import alerts, decisions, front, health, overrides, pools, rules, signals
 from autoscaler.api.auth import require
 from autoscaler.api.bodies import BodyLimit
 from autoscaler.api.deps import PREFIX, ApiDeps
@@ -25,8 +25,9 @@ def create_app(deps: ApiDeps) -> FastAPI:
         title="sigmascale",
         version=deps.version,
         description=DESCRIPTION,
-        openapi_url=f"{PREFIX}/openapi.json",
-        # The bundled documentation pages load scripts from a public network, which a fleet's controller must not.
+        openapi_url=front.OPENAPI,
+        # The bundled documentation pages load scripts from a public network, which a fleet's controller must not;
+        # `front` answers in their place.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -41,5 +42,6 @@ def create_app(deps: ApiDeps) -> FastAPI:
         readable.include_router(part.router)
     app.include_router(readable)
     app.include_router(health.probes)
+    app.include_router(front.router)
     install(app)
     return app

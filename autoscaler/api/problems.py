@@ -101,7 +101,7 @@ def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     detail = error.detail
     if error.status_code == 404 and detail == HTTPStatus(404).phrase:
-        detail = "there is nothing at this path; GET /api/v1/openapi.json lists what there is"
+        detail = "there is nothing at this path; GET / lists what there is"
     elif error.status_code == 400:
         detail = "the body cannot be read; send JSON in UTF-8"
     elif error.status_code == 405:
@@ -111,8 +111,14 @@ def _http(_: Request, error: Exception) -> JSONResponse:
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = [(".".join(map(str, e["loc"])), str(e["msg"]).removeprefix("Value error, ")) for e in error.errors()]
+    found = [(".".join(map(str, e["loc"])), _rule(e)) for e in error.errors()]
     return answer(422, "the request breaks the rules listed under errors; correct it and send it again", found)
+
+
+def _rule(found: Mapping[str, Any]) -> str:
+    if found["type"] == "model_attributes_type" and isinstance(found["input"], str | bytes):
+        return "is not JSON; send an object with the header Content-Type: application/json"
+    return str(found["msg"]).removeprefix("Value error, ")
 
 
 def _input(_: Request, error: Exception) -> JSONResponse:

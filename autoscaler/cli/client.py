@@ -58,13 +58,32 @@ class Client:
                 f"{self.url}: no answer within {TIMEOUT_S:.0f} s; look at the service's log"
             ) from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise InputError(f"--url {self.url}: {error}; write http://HOST:PORT") from error
+            raise InputError(f"--url {self.url}: is not a URL; write http://HOST:PORT") from error
         except httpx.TransportError as error:
-            hint = "start it with `sigmascale run`, or name another one with --url"
-            raise SigmascaleError(f"{self.url}: no service answers ({error}); {hint}") from error
-        if response.is_success:
+            raise SigmascaleError(f"{self.url}: {_no_answer(self.url, error)}") from error
+        if not response.is_success:
+            raise _refusal(self.url, response.status_code, response)
+        try:
             return response.json() if response.content else None
-        raise _refusal(self.url, response.status_code, response)
+        except ValueError as error:
+            raise _stranger(self.url, f"{response.status_code} and no JSON") from error
+
+
+def _no_answer(url: str, error: Exception) -> str:
+    """What kept a request from being answered, and the next step."""
+    words = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        why = words.partition("certificate verify failed:")[2].partition("(_ssl")[0].strip() or words
+        return f"its certificate is not trusted ({why}); name the authority that signed it with --ca FILE"
+    if "WRONG_VERSION_NUMBER" in words or "RECORD_LAYER_FAILURE" in words:
+        return "it does not speak TLS; write http:// instead of https://"
+    if url.startswith("http://") and "disconnected without sending a response" in words:
+        return "it closed the connection without an answer; if it serves TLS, write https:// instead of http://"
+    return f"no service answers ({words}); start it with `sigmascale run`, or name another one with --url"
+
+
+def _stranger(url: str, what: str) -> SigmascaleError:
+    return SigmascaleError(f"{url}: answered {what}; is this the address of a sigmascale service?")
 
 
 def _verification(ca: Path | None) -> Any:
@@ -84,8 +103,7 @@ def _refusal(url: str, status: int, response: Any) -> SigmascaleError:
         text = str(problem["detail"])
         faults = [f"{e['where']}: {e['text']}" for e in problem.get("errors", ())]
     except (ValueError, KeyError, TypeError, AttributeError):
-        hint = "is this the address of a sigmascale service?"
-        return SigmascaleError(f"{url}: answered {status} without an explanation; {hint}")
+        return _stranger(url, f"{status} without an explanation")
     if status >= 500:
         return SigmascaleError(f"{url}: {text}")
     return InputError("\n".join([text, *(f for f in faults if f not in text)]))

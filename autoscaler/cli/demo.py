@@ -9,6 +9,12 @@ import typer
 
 from autoscaler import units
 
+NEXT = """\
+Every replica has been drained and ended; nothing is left running. Next:
+  rules/demo.yaml                                            the rules that decided
+  sigmascale simulate rules/demo.yaml --demand step:8,30     the same rules on a simulated fleet
+  sigmascale run --rules rules/ --shadow                     your rules on your metrics, touching nothing"""
+
 
 def _duration(text: str) -> float:
     try:
@@ -51,3 +57,4 @@ def demo(
         typer.echo("stopped; nothing is left running", err=True)
         raise typer.Exit(130) from None
     console.print(summary.table())
+    console.print(NEXT, markup=False, highlight=False, soft_wrap=True)

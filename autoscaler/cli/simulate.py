@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from autoscaler.cli.client import JsonOption
+from autoscaler.errors import InputError
 
+if TYPE_CHECKING:
+    from autoscaler.cli.simulated import Played, Setting
     from autoscaler.ruleset import RuleSet
-    from autoscaler.sim import Demand
-    from autoscaler.simulation import Simulation
+
+MIN_S, MAX_S = 60.0, 31 * 86400.0
+MAX_BOOT_S = 86400.0
 
 
 def simulate(
@@ -23,144 +26,96 @@ def simulate(
             "--demand",
             "-d",
             help="Requests per second: a number, `step:LOW,HIGH`, `flapping:LOW,HIGH`, `ramp:LOW,HIGH`, "
-            "`daily:MEAN,SWING`, or the path of a trace (CSV or gzip).",
+            "`daily:MEAN,SWING` with a swing from 0 to 1, or the path of a trace (CSV, plain or gzip, whose first "
+            "column is t_s).",
         ),
     ] = "step:8,40",
     column: Annotated[str, typer.Option("--column", help="Column of the trace.")] = "requests",
     scale: Annotated[float, typer.Option("--scale", help="Multiplies the trace.")] = 1.0,
-    lasts: Annotated[str, typer.Option("--for", help="Simulated time.")] = "2h",
-    boot: Annotated[str, typer.Option("--boot", help="Median time from request to serving.")] = "2m",
+    lasts: Annotated[str, typer.Option("--for", help="Simulated time, 1m to 31d.")] = "2h",
+    boot: Annotated[
+        str | None,
+        typer.Option("--boot", help="Median time from order to serving; default: the lead_time of the first offer."),
+    ] = None,
     capacity: Annotated[
         float | None, typer.Option("--capacity", help="Requests per second of one replica; default: the rule file's.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal runs.")] = 1,
-    max_replicas: Annotated[int | None, typer.Option("--max", help="Upper bound, if the file gives none.")] = None,
-    journal: Annotated[Path | None, typer.Option("--journal", help="Keep the journal in this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+    start: Annotated[
+        int | None,
+        typer.Option("--start", min=0, help="Replicas that serve at the start; default: what the demand needs then."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal runs.")] = 1,
+    max_replicas: Annotated[
+        int | None, typer.Option("--max", min=1, help="Upper bound, if the file gives none.")
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option("--journal", help="Keep the journal in this new file, for `explain --journal`.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a rule file against a simulated cluster, with the engine and loop of the live service.
 
-    Two hours take a few seconds. The simulated pool exports requests_arrived_total, requests_waiting, requests_running,
-    time_to_first_token_seconds and GPU ratios; rules on other metrics see missing data.
+    Two hours take a few seconds. Shows demand against ready replicas, every change with its reason, and what users and
+    the bill noticed. The simulated pool exports requests_arrived_total, requests_rejected_total, requests_waiting,
+    requests_running, time_to_first_token_seconds, kv_cache_used_ratio, gpu_busy_ratio and gpu_sm_active_ratio; rules
+    on other metrics see missing data, which is noted below the result.
 
     Examples:
 
       sigmascale simulate rules/chat.yaml --demand step:8,60 --boot 10m
 
       sigmascale simulate rules/chat.yaml --demand day.csv.gz --column requests --for 24h --seed 7
+
+      sigmascale simulate rules/chat.yaml --journal try.db && sigmascale explain chat-70b --journal try.db
     """
-    from autoscaler import units
-    from autoscaler.errors import InputError
+    from autoscaler.cli import simulated_view
+    from autoscaler.cli.demand import read_demand
+    from autoscaler.cli.simulated import Setting
     from autoscaler.rulefile.reader import Defaults, read_rules
 
-    if journal is not None and journal.exists():
-        raise InputError(f"--journal {journal} exists; name a new file, a simulation never adds to a journal")
+    _check_journal(journal)
+    seconds = _duration("--for", lasts, MIN_S, MAX_S)
+    boot_s = None if boot is None else _duration("--boot", boot, 0.0, MAX_BOOT_S)
+    if capacity is not None and not 0 < capacity <= 1e6:
+        raise InputError(f"--capacity: {capacity:g} requests/s is not above 0; leave it out to take the rule file's")
+    if rules.is_dir():
+        raise InputError(f"{rules}: is a folder; name one rule file in it, a simulation has one pool")
     ruled = read_rules(rules, defaults=Defaults(max_replicas, None, True))
+    wanted = read_demand(demand, column, scale, seconds)
+    played = _play(ruled, Setting(wanted, seconds, boot_s, capacity, start, seed, journal))
+    typer.echo(simulated_view.to_json(played) if as_json else simulated_view.text(played))
+
+
+def _check_journal(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.exists():
+        raise InputError(f"--journal {path} exists; name a new file, a simulation never adds to a journal")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--journal {path}: its folder does not exist; make it or name another file")
+
+
+def _duration(option: str, text: str, least_s: float, most_s: float) -> float:
+    from autoscaler import units
+
     try:
-        seconds, boot_s = units.duration_s(lasts), units.duration_s(boot)
+        found = units.duration_s(text)
     except ValueError as error:
-        raise InputError(f"--for, --boot: {error}") from error
-    shape = read_demand(demand, column, scale, seconds)
-    simulation = play(ruled, shape, seconds, boot_s, capacity, seed, journal)
-    if as_json:
-        typer.echo(result_json(simulation, ruled.pool))
-    else:
-        show(simulation, ruled.pool, seconds)
+        raise InputError(f"{option}: {error}") from error
+    if not least_s <= found <= most_s:
+        least, most = units.duration_text(least_s), units.duration_text(most_s)
+        raise InputError(f"{option}: {text} is not between {least} and {most}; write another")
+    return found
 
 
-def read_demand(text: str, column: str, scale: float, seconds: float) -> Demand:
-    """The demand that a person named. Raises InputError."""
-    from autoscaler import sim_demand
-    from autoscaler.errors import InputError
-    from autoscaler.simulation import START
-    from autoscaler.trace import load_trace
-
-    name, _, rest = text.partition(":")
-    shapes: dict[str, Callable[[float, float], Demand]] = {
-        "step": lambda low, high: sim_demand.step(low, high, START + seconds * 0.25, START + seconds * 0.6),
-        "flapping": lambda low, high: sim_demand.flapping(low, high, 600.0),
-        "ramp": lambda low, high: sim_demand.ramp(low, high, START + seconds * 0.1, START + seconds * 0.8),
-        "daily": sim_demand.daily,
-    }
-    try:
-        if not rest and name.replace(".", "", 1).isdigit():
-            return sim_demand.constant(float(name))
-        if name in shapes:
-            first, second = (float(part) for part in rest.split(","))
-            return shapes[name](first, second)
-    except ValueError as error:
-        raise InputError(f"--demand {text!r}: write {name}:8,40 with two numbers of requests/s") from error
-    path = Path(text)
-    if not path.is_file():
-        known = ", ".join(f"{shape}:..." for shape in shapes)
-        raise InputError(f"--demand {text!r} is neither a number, nor one of {known}, nor the path of a trace")
-    return sim_demand.replayed(load_trace(path, column), START, scale)
-
-
-def play(
-    ruled: RuleSet,
-    demand: Demand,
-    seconds: float,
-    boot_s: float,
-    capacity: float | None,
-    seed: int,
-    journal: Path | None,
-) -> Simulation:
-    """The simulation, run to its end."""
-    from dataclasses import replace
-
-    from autoscaler.journal import Journal
-    from autoscaler.sim import SimCluster, Workload
-    from autoscaler.simulation import START, Simulation
-    from autoscaler.types import Offer
-    from collectors.sim import SimCollector
-    from providers.sim import SimProvider
-
-    if not ruled.offers:
-        ruled = replace(ruled, offers=(Offer("sim", "machine"),))
-    per_replica = capacity or ruled.capacity or 4.0
-    service_s = 2.0
-    load = Workload(demand, slots=max(1, round(per_replica * service_s)), service_s=service_s)
-    cluster = SimCluster({ruled.pool: load}, seed=seed, start=START, boot_s=boot_s, boot_sigma=0.3)
-    kept = Journal(f"sqlite:///{journal}" if journal is not None else "sqlite://")
-    simulation = Simulation({ruled.pool: ruled}, cluster, SimProvider, SimCollector, journal=kept)
-    simulation.run(seconds)
-    return simulation
-
-
-def result_json(simulation: Simulation, pool: str) -> str:
-    """Score and decisions, one JSON object."""
-    import dataclasses
-    import json
-
-    decisions = [
-        {"at": d.at, "from": d.current, "want": d.want, "reasons": [r.text for r in d.reasons]}
-        for d in reversed(simulation.journal.decisions(pool, limit=100_000))
-        if d.want != d.current
-    ]
-    return json.dumps({"score": dataclasses.asdict(simulation.score(pool)), "changes": decisions})
-
-
-def show(simulation: Simulation, pool: str, seconds: float) -> None:
-    """Every change with its reason, then the score."""
+def _play(ruled: RuleSet, given: Setting) -> Played:
+    """The simulation, with a bar on a terminal; it goes to stderr, so that the result can be piped."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.progress import Progress
 
-    from autoscaler.simulation import START
-    from autoscaler.words import seconds as span
+    from autoscaler.cli.simulated import play
 
-    console = Console()
-    table = Table(title=f"Changes of pool {pool} in {span(seconds)}", title_justify="left")
-    for heading in ("at", "from", "to", "why"):
-        table.add_column(heading, justify="left" if heading == "why" else "right")
-    for d in reversed(simulation.journal.decisions(pool, limit=100_000)):
-        if d.want != d.current:
-            table.add_row(span(d.at - START), str(d.current), str(d.want), "; ".join(r.text for r in d.reasons[1:]))
-    console.print(table)
-    score = simulation.score(pool)
-    lost = score.requests_lost + score.requests_aborted
-    console.print(
-        f"{score.requests_sent:,} requests, {lost:,} lost ({lost / max(1, score.requests_sent):.2%}), "
-        f"{score.replica_seconds / 3600:.1f} replica-hours, peak {score.peak_replicas}, "
-        f"{score.launches} launches, {score.removals} removals, {score.usd:.2f} USD"
-    )
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("simulating", total=given.seconds)
+        return play(ruled, given, lambda at_s: bar.update(task, completed=at_s))

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from autoscaler.cli.client import JsonOption
+from autoscaler.errors import InputError
 
 
 def run_rule_tests(
@@ -35,6 +36,9 @@ def run_rule_tests(
 
     defaults = Defaults(max=max_replicas, region=region)
     results = [result for path in paths for result in run_tests(path, defaults)]
+    if not results:
+        named = ", ".join(map(str, paths))
+        raise InputError(f"{named}: no tests found; write NAME.test.yaml beside NAME.yaml, as rules/README.md shows")
     failed = sum(not result.passed for result in results)
     if as_json:
         shown = [dataclasses.asdict(result) | {"passed": result.passed} for result in results]

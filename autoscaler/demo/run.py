@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from autoscaler.clock import SystemClock
-from autoscaler.config import Config, ProviderConfig, Target
-from autoscaler.demo.load import compress, read_trace
+from autoscaler.config import Config, PlugInConfig, Target
+from autoscaler.demo.load import WINDOW_S, compress, read_trace
 from autoscaler.demo.summary import Summary, Usage, summarise
 from autoscaler.demo.traffic import Traffic
 from autoscaler.demo.view import Scene, View
 from autoscaler.errors import InputError, SigmascaleError
 from autoscaler.types import Decision
+from autoscaler.words import seconds
 
 if TYPE_CHECKING:
     from autoscaler.demo.driver import Score
@@ -77,6 +78,17 @@ def rule_file() -> Path:
     raise InputError(f"{places[1]}: the demo's rule file is missing; install sigmascale again")
 
 
+def about(options: DemoOptions) -> tuple[str, ...]:
+    """What there is to be seen, for somebody who sees it for the first time."""
+    recorded = seconds(WINDOW_S * options.speed)
+    return (
+        f"Chat requests as an LLM service recorded them (Azure, 2023), {recorded} of them in "
+        f"{seconds(options.duration_s)}, go through a gateway to replicas: real processes of this machine, 8 s to "
+        "boot, about 5 requests/s each, no GPU.",
+        "The ordinary sigmascale service measures them, and orders, drains and ends them by rules/demo.yaml.",
+    )
+
+
 def run_demo(options: DemoOptions, console: Console | None = None) -> Summary:
     """Play the demo and return its numbers; whatever happens, every process that it started is gone afterwards.
 
@@ -94,7 +106,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> Summary:
         traffic.start()
         service = ends.enter_context(_service(folder, traffic.address))
         traffic.follow(f"http://{service.address}/api/v1/pools/{POOL}/endpoints", service.token)
-        view = ends.enter_context(View(shown, live=shown.is_terminal and not options.headless))
+        view = ends.enter_context(View(shown, shown.is_terminal and not options.headless, about(options)))
         stage = _Stage(service, traffic, view, SystemClock(), gpu_lines(ends))
         stage.wait_for_first_replica()
         since = stage.clock.now()
@@ -164,7 +176,7 @@ def demo_config(folder: Path, gateway: str) -> Config:
         rules=(rule_file(),),
         port=0,
         targets=(Target(f"http://{gateway}/metrics", (("pool", POOL),), interval_s=1.0, timeout_s=0.9),),
-        providers=(ProviderConfig("local", {"directory": str(folder / "local"), "grace_s": 30.0}),),
+        providers=(PlugInConfig("local", {"directory": str(folder / "local"), "grace_s": 30.0}),),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from autoscaler.types import Decision, Fleet
-from autoscaler.words import seconds
+from autoscaler.words import replicas, seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,6 +38,11 @@ class Summary:
     peak_replicas: int
     decisions: int
 
+    @property
+    def fixed_replica_seconds(self) -> float:
+        """What a fleet that always has the peak's size takes for the duration of the load alone."""
+        return self.peak_replicas * self.duration_s
+
     def to_json(self) -> str:
         """One JSON object, its keys as above."""
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -55,8 +60,9 @@ class Summary:
             ("Requests lost (no answer within 30 s)", f"{self.requests_lost:,}"),
             ("Latency, median", _latency(self.latency_p50_s)),
             ("Latency, 99th percentile", _latency(self.latency_p99_s)),
-            ("Replica-seconds", f"{self.replica_seconds:,.0f}"),
             ("Most replicas serving at once", str(self.peak_replicas)),
+            ("Replica-seconds, start and end included", f"{self.replica_seconds:,.0f}"),
+            (f"The same with {replicas(self.peak_replicas)} all the time", f"{self.fixed_replica_seconds:,.0f}"),
             ("Decisions to scale out", str(self.scale_outs)),
             ("Decisions to scale in", str(self.scale_ins)),
             ("Decisions in the journal", str(self.decisions)),

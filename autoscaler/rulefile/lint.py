@@ -10,6 +10,7 @@ from autoscaler.rulefile.agreement import Finding, tests_of
 from autoscaler.rulefile.build import Defaults, offers
 from autoscaler.rulefile.conditions import Part
 from autoscaler.rulefile.model import PoolFile
+from autoscaler.rulefile.section import did_you_mean
 from autoscaler.rulefile.words import Level
 from autoscaler.types import Offer
 from autoscaler.units import duration_text
@@ -59,6 +60,14 @@ def _not_provided(model: PoolFile) -> Iterator[Finding]:
     for index, alert in enumerate(model.alerts):
         if signals.metric(alert.each) is None:
             yield ("alerts", index, "each"), _unknown(alert.each)
+    installed = plugins.names("providers")
+    for index, entry in enumerate(model.offers.from_):
+        for provider in entry:
+            if provider not in installed:
+                text = (
+                    f"no provider {provider} is installed{did_you_mean(provider, installed)}; nothing can be launched"
+                )
+                yield ("offers", "from", index, provider), f"{text} by it until one is"
 
 
 def _unknown(metric: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from autoscaler import alerts
-from autoscaler.engine import decide, remember
+from autoscaler.engine import decide
+from autoscaler.memory import remember
 from autoscaler.rulefile.cases import Case, Cases, Course, Expectation, Ramp, case_files, read_cases
 from autoscaler.rulefile.reader import Defaults
 from autoscaler.ruleset import RuleSet, Signal

@@ -88,12 +88,12 @@ def _judge(signal: Signal, selection: Selection, series: _Series, now: float) ->
         if not missing:
             return Measured(value, "fresh", "", newest_at)
         lower, upper = partial_bounds(used, missing, signal.aggregate, signal.quantile)
-        return Measured(value, "partial", _who(selection, series, now), newest_at, lower=lower, upper=upper)
+        return Measured(value, "partial", _who(signal, selection, series, now), newest_at, lower=lower, upper=upper)
     held = ~np.isnan(series.values) & (series.at >= now - signal.max_hold_s)
     if not held.any():
-        return Measured(math.nan, "missing", _who(selection, series, now))
+        return Measured(math.nan, "missing", _who(signal, selection, series, now))
     value = aggregate(series.values[held], signal.aggregate, signal.quantile)
-    return Measured(value, "stale", _who(selection, series, now), float(series.at[held].max()))
+    return Measured(value, "stale", _who(signal, selection, series, now), float(series.at[held].max()))
 
 
 def _series(signal: Signal, selection: Selection, now: float, values: list[Float64s]) -> _Series:
@@ -162,7 +162,7 @@ def _histogram(signal: Signal, selection: Selection, quantile: float, over_s: fl
     some = bool(series.recent.any())
     used = series.recent if some else ~np.isnan(series.values) & (series.at >= now - signal.max_hold_s)
     if not used.any():
-        return Measured(math.nan, "missing", _who(selection, series, now))
+        return Measured(math.nan, "missing", _who(signal, selection, series, now))
     newest_at = float(series.at[used].max())
     merged = buckets.values[histograms.buckets[used]].sum(axis=0)
     value, lower, upper = histogram_quantile(quantile, histograms.bounds, merged)
@@ -170,7 +170,7 @@ def _histogram(signal: Signal, selection: Selection, quantile: float, over_s: fl
         return Measured(math.nan, "missing", f"no observations of {signal.metric} in {over_s:g} s", newest_at)
     found = Measured(value, "fresh", "", newest_at, lower=lower, upper=upper)
     if not some or (series.expected & ~series.recent).any() or _unheard(selection, series):
-        return replace(found, quality="partial" if some else "stale", detail=_who(selection, series, now))
+        return replace(found, quality="partial" if some else "stale", detail=_who(signal, selection, series, now))
     if histograms.left_out:
         text = f"{histograms.left_out} histograms have other buckets than the rest and are left out"
         return replace(found, quality="partial", detail=text)
@@ -220,7 +220,7 @@ def _nothing(signal: Signal, selection: Selection, now: float) -> Measured:
     return Measured(math.nan, "missing", text)
 
 
-def _who(selection: Selection, series: _Series, now: float) -> str:
+def _who(signal: Signal, selection: Selection, series: _Series, now: float) -> str:
     """Which targets do not answer, or how many series are without a value when all of them do."""
     heard = np.zeros(len(series.sources), np.bool_)
     heard[series.owner_of[series.recent]] = True
@@ -229,15 +229,33 @@ def _who(selection: Selection, series: _Series, now: float) -> str:
     absent = [source for source, ok, due in zip(series.sources, heard, expected, strict=True) if due and not ok]
     silent = [source for source in selection.silent if source.down_since is not None]
     total = int(np.count_nonzero(expected)) + len(silent)
+    if absent and not silent and _windowed(signal) and all(_answers(source, now) for source in absent):
+        ready = f"{int(np.count_nonzero(heard))} of {total} targets gave the two samples"
+        return f"{ready} that a rate or a window needs; {_called(absent)} gave one so far, the next one is enough"
     if absent or silent:
         return f"{int(np.count_nonzero(heard))} of {total} targets answer; {_down([*absent, *silent], now)}"
     count, known = np.count_nonzero(series.expected | series.recent), np.count_nonzero(series.recent)
     return f"{known} of {count} series have a recent value"
 
 
+def _windowed(signal: Signal) -> bool:
+    return signal.rate_s is not None or signal.over_s is not None
+
+
+def _answers(source: Source, now: float) -> bool:
+    """Whether the source is up and young, so that only a second sample can be what it lacks."""
+    return source.down_since is None and now - source.at <= AGE_INTERVALS * source.interval_s
+
+
+def _called(sources: list[Source]) -> str:
+    """The first of them by its address, without the labels that follow it, and how many more there are."""
+    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    return sources[0].name.partition("{")[0] + more
+
+
 def _down(sources: list[Source], now: float) -> str:
-    source = sources[0]
+    source, name = sources[0], sources[0].name.partition("{")[0]
     more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
     if source.down_since is not None:
-        return f"{source.name} is down since {max(0.0, now - source.down_since):.0f} s{more}"
-    return f"{source.name} gave no value for {max(0.0, now - source.at):.0f} s{more}"
+        return f"{name} is down since {max(0.0, now - source.down_since):.0f} s{more}"
+    return f"{name} gave no value for {max(0.0, now - source.at):.0f} s{more}"

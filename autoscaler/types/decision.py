@@ -26,13 +26,15 @@ class Proposal:
     """What one rule asks for before anything is weighed against anything else.
 
     raise: at least this many. size: exactly what the demand needs, may lower. lower: this few. hold: the rule cannot
-    judge, nothing may shrink. floor, ceiling: the bounds of the pool while a schedule lasts.
+    judge, nothing may shrink. floor, ceiling: the bounds of the pool while a schedule lasts. until: when the rule will
+    ask for something else whatever is measured; None = it depends on what is measured.
     """
 
     source: str
     sense: Sense
     replicas: int
     text: str
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,9 @@ class Decision:
     """How many replicas a pool should have, and every step that led there; the last reason's count is `want`.
 
     `current` is the size in force before; `recommended` what the rules and the burst guard ask for before a person or
-    a limit on movement has a say; `next_change_at` is the earliest time at which a limit that held the number back lets
-    go, None when nothing holds it back. `commanded`: a person's override set the number. `blind`: the fleet is not
-    known, so nothing was decided.
+    a limit on movement has a say; `next_change_at` is when the last limit that held the number back lets go, None when
+    nothing holds it back or what does has no known end. `commanded`: a person's override set the number. `blind`: the
+    fleet is not known, so nothing was decided.
     """
 
     pool: str
@@ -147,13 +149,11 @@ class Decision:
     versions: Mapping[str, str] = field(default_factory=dict)
     next_change_at: float | None = None
 
-    def then(self, source: str, replicas: int, text: str) -> Decision:
-        """This decision after one more step."""
-        return replace(self, want=replicas, reasons=(*self.reasons, Reason(source, replicas, text)))
-
-    def later(self, at: float) -> Decision:
-        """This decision, knowing that nothing can change before `at` (the latest of all such times counts)."""
-        return replace(self, next_change_at=at if self.next_change_at is None else max(at, self.next_change_at))
+    def then(self, source: str, replicas: int, text: str, until: float | None = None) -> Decision:
+        """This decision after one more step, which holds until then; what held an earlier number is history."""
+        held_until = until if replicas != self.want or until is not None else self.next_change_at
+        reasons = (*self.reasons, Reason(source, replicas, text))
+        return replace(self, want=replicas, reasons=reasons, next_change_at=held_until)
 
     @property
     def signature(self) -> tuple[object, ...]:

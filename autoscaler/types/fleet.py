@@ -60,10 +60,22 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Instances as reported at `observed_at`, united with what was ordered and is not listed yet."""
+    """Instances as reported at `observed_at`, united with what was ordered and is not listed yet.
+
+    reported: (provider, time of its last report) when several providers serve the pool; `observed_at` is the newest.
+    """
 
     observed_at: float
     instances: tuple[Instance, ...] = ()
+    reported: tuple[tuple[str, float], ...] = ()
+
+    def seen_at(self, provider: str) -> float:
+        """When that provider last told what it has."""
+        return dict(self.reported).get(provider, self.observed_at)
+
+    def silent(self, since: float) -> tuple[tuple[str, float], ...]:
+        """Providers, of several, that have not reported after `since`, and when they last did."""
+        return tuple((name, at) for name, at in self.reported if at < since)
 
     def count(self, *states: InstanceState) -> int:
         """Replicas on instances in one of these states."""

@@ -12,12 +12,16 @@ from autoscaler.types.seen import Capacity, Frame, LeadTime, Outlook
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """An offer that could not be had: not asked again before `until`; the wait doubles with each miss in a row."""
+    """An offer that could not be had: not asked again before `until`; the wait doubles with each miss in a row.
+
+    never_served: it could be had, but what came never became ready; only one that serves makes this forgotten.
+    """
 
     offer: str
     until: float
     misses: int
     last_at: float
+    never_served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,9 @@ class Memory:
 
     highs, lows: (at, replicas) of raw recommendations, kept as monotone queues so that the maximum and the minimum
     over a window are their first entries. changes: (at, from, to) of the wanted size. met_since: condition -> when
-    it became true. cooldown_until: rule -> when it may act again. watched_since: start of the unbroken observation
-    that a scale-in window needs.
+    it became true. cooldown_until: rule -> when it may act again. asked: rule that cools down -> the size that it
+    asked for, as long as limits let through only a part. watched_since: start of the unbroken observation that a
+    scale-in window needs.
     """
 
     number: int = 0
@@ -39,6 +44,7 @@ class Memory:
     changes: tuple[tuple[float, int, int], ...] = ()
     met_since: Mapping[str, float] = field(default_factory=dict)
     cooldown_until: Mapping[str, float] = field(default_factory=dict)
+    asked: Mapping[str, int] = field(default_factory=dict)
     burst: Burst | None = None
     shortages: Mapping[str, Shortage] = field(default_factory=dict)
     launched_at: float | None = None

@@ -1,111 +1,19 @@
-"""What every provider must do. A new provider adds one rig: how it is made, restarted, and how its time passes."""
+"""What every provider must do, tried on each rig of `provider_rigs.py`."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from itertools import count
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from threading import Event
-from typing import Literal, Protocol
+from typing import Literal
 from uuid import uuid4
 
 import pytest
 
-from autoscaler.clock import SimClock, SystemClock, monotonic
-from autoscaler.ports import Provider
-from autoscaler.sim import SimCluster, Workload
-from autoscaler.types import Fleet, Instance, Launch, Offer, Operate
-from providers.local import LocalProvider
-from providers.sim import SimProvider
-
-WORKER = Path(__file__).parents[1] / "peers" / "tiny_worker.py"
-POOL = "chat"
-_numbers = count()
-
-
-class Rig(Protocol):
-    """A provider under test and the world around it. `lacks` names what it cannot do, with the reason."""
-
-    lacks: Mapping[str, str]
-
-    @property
-    def provider(self) -> Provider: ...
-    @property
-    def offer(self) -> Offer: ...
-    def now(self) -> float: ...
-    def pass_time(self) -> None:
-        """A little of it, enough for the world to move on."""
-        ...
-
-    def restart(self) -> None:
-        """The service ends without a word and comes back; the world stays."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class LocalRig:
-    """Real processes, on a loopback address of their own, so that test runs side by side share no ports."""
-
-    lacks: Mapping[str, str] = {}
-
-    def __init__(self, directory: Path) -> None:
-        number = next(_numbers)
-        self.directory = directory
-        self.host = f"127.{40 + number % 200}.{os.getpid() // 250 % 250}.{1 + os.getpid() % 250}"
-        command = f"{{python}} {WORKER} --host {{host}} --port {{port}}"
-        self.offer = Offer("local", "tiny", replicas=2, usd_per_hour=0.5, settings=(("command", command),))
-        self.clock = SystemClock()
-        self.provider = self._make()
-
-    def _make(self) -> LocalProvider:
-        return LocalProvider(self.directory, self.clock, host=self.host, grace_s=5.0)
-
-    def now(self) -> float:
-        return self.clock.now()
-
-    def pass_time(self) -> None:
-        Event().wait(0.02)
-
-    def restart(self) -> None:
-        self.provider.close(kill=False)
-        self.provider = self._make()
-
-    def close(self) -> None:
-        self.provider.close(kill=True)
-
-
-class SimRig:
-    """A simulated cluster, which outlives the provider that looks at it."""
-
-    lacks: Mapping[str, str] = {
-        "warm": "simulated machines serve or are gone",
-        "memory": "only launches are remembered by their id",
-        "refusal": "whatever is done to a machine that is not there is done",
-    }
-
-    def __init__(self, directory: Path) -> None:
-        del directory
-        self.offer = Offer("sim", "tiny", replicas=2, usd_per_hour=0.5)
-        self.clock = SimClock(1000.0)
-        self.cluster = SimCluster({POOL: Workload(lambda at: 0.0)}, start=1000.0, boot_s=3.0)
-        self.provider = SimProvider(self.cluster, self.clock)
-
-    def now(self) -> float:
-        return self.clock.now()
-
-    def pass_time(self) -> None:
-        self.clock.wait(self.clock.now() + 1.0)
-
-    def restart(self) -> None:
-        self.provider = SimProvider(self.cluster, self.clock)
-
-    def close(self) -> None:
-        """Nothing to clean up."""
-
-
-RIGS: dict[str, Callable[[Path], Rig]] = {"local": LocalRig, "sim": SimRig}
+from autoscaler import plugins
+from autoscaler.clock import monotonic
+from autoscaler.types import Fleet, Instance, Launch, Operate
+from tests.conformance.provider_rigs import ACTS_FOR_NOBODY, POOL, RIGS, Rig
 
 
 @pytest.fixture(params=sorted(RIGS))
@@ -117,10 +25,11 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         made.close()
 
 
-def needs(rig: Rig, what: str) -> None:
+def needs(rig: Rig, *what: str) -> None:
     """Skip a test of something that this provider does not claim to do."""
-    if what in rig.lacks:
-        pytest.skip(rig.lacks[what])
+    for one in what:
+        if one in rig.lacks:
+            pytest.skip(rig.lacks[one])
 
 
 def until(rig: Rig, holds: Callable[[Fleet], bool], what: str) -> Fleet:
@@ -168,6 +77,10 @@ def serving(rig: Rig) -> tuple[Launch, str]:
     seen = mine(until(rig, in_state(launch, "ready"), "ready"), launch)
     assert seen is not None
     return launch, seen.id
+
+
+def test_every_installed_provider_is_tried_here() -> None:
+    assert set(plugins.names("providers")) == RIGS.keys() | ACTS_FOR_NOBODY
 
 
 def test_a_new_provider_has_an_empty_fleet(rig: Rig) -> None:
@@ -265,6 +178,40 @@ def test_nothing_else_can_be_done_to_an_unknown_instance(
     assert (outcome.action, outcome.status) == (action.id, "failed")
     assert outcome.error
     assert "nobody" in outcome.text
+
+
+def test_what_does_not_apply_to_an_instance_as_it_is_now_is_refused_and_changes_nothing(rig: Rig) -> None:
+    needs(rig, "refusal", "warm")
+    launch = order(rig, into="warm")
+    rig.provider.apply(launch)
+    seen = mine(until(rig, in_state(launch, "warm"), "warm"), launch)
+    assert seen is not None
+    for kind in ("drain", "resume"):
+        outcome = rig.provider.apply(operate(rig, kind, seen.id))
+        assert (outcome.status, outcome.instance) == ("failed", seen.id)
+        assert "warm" in outcome.text
+    assert in_state(launch, "warm")(rig.provider.observe())
+
+
+def test_an_instance_of_another_pool_is_left_alone(rig: Rig) -> None:
+    needs(rig, "refusal")
+    launch, instance = serving(rig)
+    for kind in ("drain", "stop", "terminate"):
+        foreign = replace(operate(rig, kind, instance), pool="other")
+        outcome = rig.provider.apply(foreign)
+        assert (outcome.action, outcome.status) == (foreign.id, "failed")
+        assert POOL in outcome.text
+    rig.pass_time()
+    assert in_state(launch, "ready")(rig.provider.observe())
+
+
+def test_an_id_that_was_another_order_buys_nothing(rig: Rig) -> None:
+    needs(rig, "memory")
+    launch, _ = serving(rig)
+    outcome = rig.provider.apply(replace(launch, offer=replace(launch.offer, type="huge")))
+    assert (outcome.status, bool(outcome.error)) == ("failed", True)
+    assert launch.id in outcome.text
+    assert len(rig.provider.observe().instances) == 1
 
 
 def test_a_restart_changes_nothing(rig: Rig) -> None:

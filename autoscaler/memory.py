@@ -1,0 +1,121 @@
+"""What one tick of a pool leaves to the next: windows, cooldowns, shortages. Pure, like the decision it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from autoscaler import limits
+from autoscaler.planner import overdue
+from autoscaler.ruleset import RuleSet
+from autoscaler.types import Action, Decision, Fleet, Launch, Memory, Outcome, Plan, Shortage
+
+MEMORY_GAP_TICKS = 4
+
+
+def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> Memory:
+    """The memory that the next tick starts from."""
+    now = decision.at
+    memory = replace(awake(rules, now, memory), number=decision.number, last_at=now)
+    if decision.blind:
+        # What happened meanwhile was not judged, so no window may span it.
+        return _unwatched(memory, now)
+    launched = any(isinstance(a, Launch) for a in plan.actions)
+    cooling = {rule: until for rule, until in memory.cooldown_until.items() if until > now}
+    asked = dict(memory.asked)
+    if decision.want > decision.current:
+        acted = {p.source: p.replicas for p in decision.proposals if p.sense == "raise" and p.until is None}
+        for r in rules.rules:
+            if r.cooldown_s > 0 and acted.get(r.name, 0) > decision.current:
+                cooling[r.name] = now + r.cooldown_s
+                asked[r.name] = acted[r.name]
+    changes = memory.changes
+    if decision.want != decision.current:
+        changes = (*changes, (now, decision.current, decision.want))
+    horizon = now - max(rules.flap.per_s, rules.scale_in.rate_per_s, rules.scale_out.rate_per_s)
+    return replace(
+        memory,
+        want=decision.want,
+        highs=limits.push(memory.highs, now, decision.recommended, rules.scale_in.stabilization_s, keep_high=True),
+        lows=limits.push(memory.lows, now, decision.recommended, rules.scale_out.window_s, keep_high=False),
+        changes=tuple(c for c in changes if c[0] > horizon),
+        met_since={v.rule: v.since for v in decision.verdicts if v.since is not None},
+        cooldown_until=cooling,
+        asked={rule: size for rule, size in asked.items() if rule in cooling and size > decision.want},
+        burst=decision.burst,
+        launched_at=now if launched else memory.launched_at,
+        idle_since=decision.idle_since,
+    )
+
+
+def awake(rules: RuleSet, now: float, memory: Memory) -> Memory:
+    """The memory as it may be used at `now`: after a pause or a jump of the clock the windows start afresh.
+
+    A gap in observation means that nobody knows what happened inside it, so scale-in windows and hold times that
+    span it prove nothing. Instants from the future (the clock went back) count as now.
+    """
+    last = memory.last_at
+    if last is not None and 0 <= now - last <= max(60.0, MEMORY_GAP_TICKS * rules.tick_s):
+        return memory
+    return replace(
+        _unwatched(memory, now),
+        changes=tuple((min(at, now), a, b) for at, a, b in memory.changes),
+        cooldown_until={k: min(v, now + _cooldown(rules, k)) for k, v in memory.cooldown_until.items()},
+        launched_at=None if memory.launched_at is None else min(memory.launched_at, now),
+        shortages={
+            k: replace(s, until=min(s.until, now + rules.launch.shortage_max_s), last_at=min(s.last_at, now))
+            for k, s in memory.shortages.items()
+        },
+    )
+
+
+def _unwatched(memory: Memory, now: float) -> Memory:
+    """The memory without anything that an unbroken observation until `now` would have to prove."""
+    return replace(memory, watched_since=now, met_since={}, highs=(), lows=(), burst=None, idle_since=None)
+
+
+def _cooldown(rules: RuleSet, name: str) -> float:
+    return next((r.cooldown_s for r in rules.rules if r.name == name), 0.0)
+
+
+def learn(
+    rules: RuleSet, memory: Memory, finished: Sequence[tuple[Action, Outcome]], fleet: Fleet | None, now: float
+) -> Memory:
+    """What the fleet and the outcomes that arrived since the last tick teach, before anything is planned on it.
+
+    A failed launch is a shortage of its offer, forgotten after one that came. One that came and never became ready is
+    a miss too, forgotten after one that serves: replacing it at once, and for ever, would only burn money. What a
+    shadow withheld teaches nothing about offers; that it was withheld, for which wish and size, keeps the same plan
+    from being made at every tick.
+    """
+    memory = awake(rules, now, memory)
+    shortages = {k: s for k, s in memory.shortages.items() if now - s.last_at <= rules.launch.shortage_reset_s}
+    withheld = memory.withheld
+    for action, outcome in finished:
+        if outcome.status == "withheld" and memory.want is not None:
+            withheld = (memory.want, fleet.size if fleet is not None else 0)
+        elif isinstance(action, Launch) and outcome.status == "done":
+            known = shortages.get(action.offer.key)
+            if known is not None and not known.never_served:
+                del shortages[action.offer.key]
+        elif isinstance(action, Launch) and outcome.status == "failed":
+            key = action.offer.key
+            shortages[key] = _missed(rules, shortages.get(key), key, now)
+    for i in fleet.instances if fleet is not None else ():
+        known = shortages.get(i.offer)
+        if overdue(rules, memory, i, now):
+            shortages[i.offer] = replace(_missed(rules, known, i.offer, now), never_served=True)
+        elif known is not None and known.never_served and i.state == "ready" and i.requested_at >= known.last_at:
+            del shortages[i.offer]
+    return replace(memory, shortages=shortages, withheld=withheld)
+
+
+def _missed(rules: RuleSet, before: Shortage | None, key: str, now: float) -> Shortage:
+    """The wait doubles with each miss in a row; several refusals of one tick's orders are one miss."""
+    settings = rules.launch
+    if before is None or now - before.last_at > settings.shortage_reset_s:
+        misses = 1
+    else:
+        misses = before.misses if before.until > now else before.misses + 1
+    wait = min(settings.shortage_max_s, settings.shortage_s * 2.0 ** (misses - 1))
+    return Shortage(key, now + wait, misses, now)

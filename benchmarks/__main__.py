@@ -1,0 +1,48 @@
+"""Runs what we claim about speed: `python -m benchmarks [NAME ...]`, one table each; all of them without a name."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+from importlib.metadata import version
+
+from autoscaler import __version__
+from benchmarks import prometheus
+from benchmarks.table import show
+
+NAMES = ("bands", "launch", "parser", "reaction", "scrape", "store", "tick")
+LIBRARIES = ("numpy", "duckdb", "aiohttp", "sqlalchemy", "httpx")
+
+
+def facts() -> str:
+    """What a figure means nothing without: the machine, and the versions of what ran on it."""
+    cores = len(os.sched_getaffinity(0))
+    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
+    return "\n".join(
+        (
+            f"sigmascale {__version__} on {platform.system()} {platform.release()} {platform.machine()}, {cores} cores",
+            f"{platform.python_implementation()} {platform.python_version()}; "
+            + ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+            f"peers: {prometheus.versions()}",
+            f"load before the start (1, 5, 15 min): {load}; other work on the machine shows in the figures",
+        )
+    )
+
+
+def main() -> None:
+    """Import and run the benchmarks one after the other; a module is imported only when its turn comes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; default: all")
+    given = parser.parse_args().names
+    unknown = [name for name in given if name not in NAMES]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    print(facts(), flush=True)
+    for name in given or NAMES:
+        show(importlib.import_module(f"benchmarks.{name}").run(), name)
+
+
+if __name__ == "__main__":
+    main()
