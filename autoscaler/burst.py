@@ -27,9 +27,11 @@ def guard(d: Decision, rules: RuleSet, world: World, memory: Memory) -> Decision
     if settings is None:
         return d
     need = _need(d, rules, world, settings)
-    size = max(1, d.ready + d.pending)
-    over = need is not None and need > settings.ratio * size
     burst = memory.burst
+    there = d.ready + d.pending
+    # It is over when it would not begin again at the size that the rules ask for; else it would end and begin for ever.
+    size = max(1, there if burst is None else min(there, d.want))
+    over = need is not None and need > settings.ratio * size
     if over and need is not None:
         burst = Burst(burst.since if burst else world.now, max(need, burst.high_water if burst else 0), world.now)
     elif burst is not None and world.now - burst.last_over_at >= settings.hold_s and d.pending == 0:

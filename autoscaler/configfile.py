@@ -56,6 +56,8 @@ def _listed(value: object) -> object:
 
 
 def _days(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        raise ValueError(f"{text!r} has no unit; write {text}d")
     seconds = units.duration_s(text)
     if seconds % DAY_S:
         raise ValueError(f"{text!r} is not a whole number of days; write one such as 28d")
@@ -97,7 +99,9 @@ class Settings(BaseModel):
     listen: str = Field(default="127.0.0.1:9377", description="HOST:PORT of the API; without tokens only this machine")
     tls_cert: str | None = Field(default=None, description="PEM file of the certificate chain; with tls_key")
     tls_key: str | None = Field(default=None, description="PEM file of the private key; with tls_cert")
-    tokens_file: str | None = Field(default=None, description="file with lines `role token-or-sha256:HEX name`")
+    tokens_file: str | None = Field(
+        default=None, description="file of mode 0600 with lines `role token-or-sha256:HEX name`"
+    )
     webhooks: Words = Field(default=[], description="URLs that alerts are posted to (Alertmanager's format, version 4)")
     webhooks_file: str | None = Field(default=None, description="file with one such URL a line, when they are secret")
     targets: list[TargetIn] = Field(default=[], description="pages to scrape that no provider launched")

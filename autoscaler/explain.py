@@ -6,10 +6,12 @@ itself exactly as it did then.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from autoscaler.types import Decision, Judged, Launch, Plan, Proposal, Reading, Verdict
+from autoscaler.words import replicas
 
 _SENSES = {
     "raise": "wants at least {}",
@@ -129,16 +131,25 @@ def _reading(name: str, reading: Reading, at: float) -> str:
 
 
 def _plan(plan: Plan) -> Iterator[str]:
+    """Orders of one kind together, then what is done to single instances and why, then what was left undone."""
+    orders = Counter(_order(action) for action in plan.actions if isinstance(action, Launch))
+    yield from (f"{count} x {order}" if count > 1 else order for order, count in orders.items())
+    told = [reason for reason in plan.reasons if reason.source != "launch"]
     for action in plan.actions:
-        if isinstance(action, Launch):
-            into = " into the warm pool" if action.into == "warm" else ""
-            yield f"launch {action.offer.key}{into} ({action.offer.replicas} replicas, attempt {action.attempt})"
-        else:
-            yield f"{action.kind} {action.instance}"
-    for reason in plan.reasons:
-        yield f"{reason.source}: {reason.replicas}: {reason.text}"
+        if not isinstance(action, Launch):
+            line = f"{action.kind} {action.instance}"
+            why = next((r for r in told if r.source == action.kind and r.text.startswith(f"{line}:")), None)
+            yield line if why is None else why.text
+            told = [r for r in told if r is not why]
+    yield from (f"{reason.source}: {reason.text}" for reason in told)
     if not plan.actions and not plan.reasons:
         yield "nothing to do: the fleet is what was decided"
+
+
+def _order(launch: Launch) -> str:
+    into = " into the warm pool" if launch.into == "warm" else ""
+    again = f", attempt {launch.attempt}" if launch.attempt > 1 else ""
+    return f"launch {launch.offer.key}{into} ({replicas(launch.offer.replicas)}{again})"
 
 
 def _closing(decision: Decision) -> Iterator[str]:

@@ -6,6 +6,7 @@ commit on disk); an in-memory journal serves simulations. Writes are serialised;
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
@@ -56,6 +57,7 @@ class Journal:
             self._open = {row.id: ACTION.validate_json(row.body) for row in db.execute(_open_intents())}
             live = sa.select(overrides).where(overrides.c.ended_at.is_(None))
             self._overrides = {(r.pool, r.id): OVERRIDE.validate_json(r.body) for r in db.execute(live)}
+        self._file = self._identity()
 
     # --- the tick -----------------------------------------------------------------------------------------------
 
@@ -158,8 +160,10 @@ class Journal:
     def overrides(self, now: float) -> tuple[Override, ...]:
         """Overrides in force at `now`, oldest first."""
         with self._lock:
-            live = [o for o in self._overrides.values() if o.until > now]
-        return tuple(sorted(live, key=lambda o: (o.created_at, o.id)))
+            # What is over stays over, even if the clock goes back, and takes no room.
+            self._overrides = {key: o for key, o in self._overrides.items() if o.until > now}
+            live = self._overrides.values()
+            return tuple(sorted(live, key=lambda o: (o.created_at, o.id)))
 
     def put_override(self, override: Override) -> None:
         """Writes an override; one with the same pool and id is replaced."""
@@ -205,8 +209,22 @@ class Journal:
             with self._engine.connect() as db:
                 yield db
 
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file is at the path of the database; None = none, or no file at all."""
+        path = self._engine.url.database if self._engine.url.get_backend_name() == "sqlite" else None
+        try:
+            found = os.stat(path) if path and path != ":memory:" else None
+        except OSError:
+            return None
+        return (found.st_dev, found.st_ino) if found else None
+
     @contextmanager
     def _errors(self, verb: str) -> Iterator[None]:
+        # SQLite goes on writing to a deleted file: every write succeeds and nothing of it is there after a restart.
+        if verb == "write" and self._file != self._identity():
+            rule = "its file was deleted or replaced while it was open"
+            hint = "put it back or restart the service; nothing is launched or removed until then"
+            raise StorageError(f"journal {self.url}: cannot write: {rule}; {hint}")
         try:
             yield
         except SQLAlchemyError as error:
@@ -215,6 +233,10 @@ class Journal:
                 "check that the folder exists, is writable and has space; nothing is launched or removed until it does"
             )
             raise StorageError(f"journal {self.url}: cannot {verb}: {cause}; {hint}") from error
+        except ValidationError as error:
+            what = f"a row holds no {error.title} ({error.error_count()} faults)"
+            hint = "put the file back from a backup, or start with another data folder and let it adopt the fleet"
+            raise StorageError(f"journal {self.url}: cannot {verb}: {what}; {hint}") from error
 
 
 def _signature(entry: Entry) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from autoscaler import limits
 from autoscaler.planner import overdue
 from autoscaler.ruleset import RuleSet
-from autoscaler.types import Action, Decision, Fleet, Launch, Memory, Outcome, Plan, Shortage
+from autoscaler.types import Action, Decision, Fleet, Instance, Launch, Memory, Outcome, Plan, Shortage
 
 MEMORY_GAP_TICKS = 4
 
@@ -55,7 +55,9 @@ def awake(rules: RuleSet, now: float, memory: Memory) -> Memory:
     span it prove nothing. Instants from the future (the clock went back) count as now.
     """
     last = memory.last_at
-    if last is not None and 0 <= now - last <= max(60.0, MEMORY_GAP_TICKS * rules.tick_s):
+    # A gap that fills most of the scale-in window would leave it to a single sample.
+    gap_s = min(max(60.0, MEMORY_GAP_TICKS * rules.tick_s), max(2.0 * rules.tick_s, rules.scale_in.stabilization_s / 2))
+    if last is not None and 0 <= now - last <= gap_s:
         return memory
     return replace(
         _unwatched(memory, now),
@@ -83,10 +85,10 @@ def learn(
 ) -> Memory:
     """What the fleet and the outcomes that arrived since the last tick teach, before anything is planned on it.
 
-    A failed launch is a shortage of its offer, forgotten after one that came. One that came and never became ready is
-    a miss too, forgotten after one that serves: replacing it at once, and for ever, would only burn money. What a
-    shadow withheld teaches nothing about offers; that it was withheld, for which wish and size, keeps the same plan
-    from being made at every tick.
+    A failed launch is a shortage of its offer, forgotten after one that came. One that came and never became ready, or
+    died soon, is a miss too, forgotten after one that serves: replacing it at once, and for ever, would only burn
+    money. What a shadow withheld teaches nothing about offers; that it was withheld, for which wish and size, keeps the
+    same plan from being made at every tick.
     """
     memory = awake(rules, now, memory)
     shortages = {k: s for k, s in memory.shortages.items() if now - s.last_at <= rules.launch.shortage_reset_s}
@@ -105,17 +107,27 @@ def learn(
         known = shortages.get(i.offer)
         if overdue(rules, memory, i, now):
             shortages[i.offer] = replace(_missed(rules, known, i.offer, now), never_served=True)
+        elif _died_young(rules, i):
+            missed = _missed(rules, known, i.offer, now)
+            # One may die of anything; only the next one in a row has to wait.
+            until = now if missed.misses == 1 else missed.until
+            shortages[i.offer] = replace(missed, until=until, never_served=True)
         elif known is not None and known.never_served and i.state == "ready" and i.requested_at >= known.last_at:
             del shortages[i.offer]
     return replace(memory, shortages=shortages, withheld=withheld)
 
 
+def _died_young(rules: RuleSet, instance: Instance) -> bool:
+    """Whether it failed so soon after it was ordered that the next one may well fail too."""
+    return instance.state == "failed" and instance.since - instance.requested_at <= rules.launch.register_s
+
+
 def _missed(rules: RuleSet, before: Shortage | None, key: str, now: float) -> Shortage:
-    """The wait doubles with each miss in a row; several refusals of one tick's orders are one miss."""
+    """The wait doubles with each miss in a row; several misses seen at one tick are one."""
     settings = rules.launch
     if before is None or now - before.last_at > settings.shortage_reset_s:
         misses = 1
     else:
-        misses = before.misses if before.until > now else before.misses + 1
+        misses = before.misses if before.until > now or before.last_at == now else before.misses + 1
     wait = min(settings.shortage_max_s, settings.shortage_s * 2.0 ** (misses - 1))
     return Shortage(key, now + wait, misses, now)

@@ -42,7 +42,10 @@ STOP_S = 10.0
 
 
 class Service:
-    """One service on one data folder. Raises InputError and StorageError for what a person must put right."""
+    """One service on one data folder. Raises InputError and StorageError for what a person must put right.
+
+    `broken` is set when the loop ended by a defect: whoever runs the service stops it and exits with an error.
+    """
 
     def __init__(self, config: Config) -> None:
         config.check()
@@ -50,6 +53,7 @@ class Service:
         self.clock = SystemClock()
         self.board = Board()
         self._stopping = threading.Event()
+        self.broken = threading.Event()
         # What was begun is ended in the reverse order, by `stop` and by a beginning that fails half-way.
         with ExitStack() as ends:
             self._lock = ends.enter_context(_own(config.data_dir))
@@ -108,6 +112,8 @@ class Service:
             log.error("rule file refused", fault=str(fault))
         pools = sorted(self.rulebook.current())
         log.info("started", version=__version__, api=self._server.url, pools=pools, shadow=self.config.shadow)
+        if not pools:
+            log.warning("no pool is in force, so nothing is scaled; correct a rule file, it is read again at once")
 
     def stop(self) -> None:
         """Finishes the tick under way, writes what is left and lets go; launched instances keep running."""
@@ -153,7 +159,12 @@ class Service:
     # --- threads ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self.loop.run(stop=self._stopping)
+        """The loop, outside whose pools nothing is expected to fail. If it does, a restart knows more than we do."""
+        try:
+            self.loop.run(stop=self._stopping)
+        except Exception:
+            log.exception("the loop broke; the fleet stays as it is until the service is started again")
+            self.broken.set()
 
     def _do_chores(self) -> None:
         """Changed rule files, points to disk, clock jumps: what must be done often and never inside a tick."""

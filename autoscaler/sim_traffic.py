@@ -64,8 +64,8 @@ class Traffic:
     def step(self, now: float, step_s: float, machines: Sequence[Machine]) -> None:
         """One step of the pool's machines: requests end, arrive, start and are given up."""
         load, score = self.load, self.score
-        # Geometric in steps, with the mean that `Workload.capacity` promises; an exponential cut into steps has a longer
-        # one, since a slot that becomes free is refilled at the next step only.
+        # Geometric in steps, with the mean that `Workload.capacity` promises. An exponential one, cut into steps, would
+        # take longer, since a slot that becomes free is refilled at the next step only.
         finish = min(1.0, step_s / load.service_s)
         for m in machines:
             if m.in_flight:

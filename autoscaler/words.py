@@ -10,9 +10,14 @@ def amount(value: float) -> str:
     return f"{value:.4g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `14 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def replicas(count: int) -> str:
     """`1 replica`, `14 replicas`."""
-    return f"{count} replica" if count == 1 else f"{count} replicas"
+    return counted(count, "replica")
 
 
 def seconds(duration_s: float) -> str:

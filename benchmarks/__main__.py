@@ -39,6 +39,8 @@ def main() -> None:
     unknown = [name for name in given if name not in NAMES]
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    # One core is what is claimed; BLAS must know before the first benchmark loads numpy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     print(facts(), flush=True)
     for name in given or NAMES:
         show(importlib.import_module(f"benchmarks.{name}").run(), name)

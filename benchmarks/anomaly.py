@@ -5,7 +5,7 @@
 One server shows one page with a series per trial; both sides read it every second and judge every second. Each trial
 raises its series over a fixed threshold and waits for nobody; the instants are spread evenly over the second, so that
 chance does not decide. A message that never comes is a miss. Prometheus judges each series in a rule group of its own:
-the lag from its scrape to its evaluation is fixed for a group by the hash of its name, and one group would show one lag.
+the lag from scrape to evaluation is fixed for a group by the hash of its name, so that one group shows one lag only.
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ def until(ready: Callable[[], bool], started: subprocess.Popen[bytes], within_s:
 def alerting(target: str, hook: str, expressions: Sequence[str], folder: Path) -> Iterator[None]:
     """Prometheus reads http://TARGET/metrics and judges every second; Alertmanager posts at once to TARGET/HOOK.
 
-    Each expression is an alert in a rule group of its own. Yields when the target is up and Prometheus knows its Alertmanager, which takes it some five seconds.
+    Each expression is an alert in a rule group of its own. Yields when the target is up and Prometheus knows its
+    Alertmanager, which takes it some five seconds.
     """
     theirs, am_port, port = folder / "prometheus", free_port(), free_port()
     theirs.mkdir()

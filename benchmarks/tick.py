@@ -21,13 +21,28 @@ from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
 from autoscaler.ruleset import Bounds, Condition, Rule, RuleSet, Signal, Test
 from autoscaler.store import Store
+from autoscaler.store.daystore import DayStore, Point
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.thresholds.static import Static
-from autoscaler.types import Action, Batch, Fleet, Frame, Instance, Memory, Offer, Outcome, SeriesKey, World
+from autoscaler.types import (
+    Action,
+    Batch,
+    Fleet,
+    Frame,
+    Instance,
+    Memory,
+    Offer,
+    Outcome,
+    Plan,
+    Reason,
+    SeriesKey,
+    World,
+)
 from benchmarks.table import Row, show
 
 START = 1_790_000_000.0
 WEEK = 7 * 86_400.0
+POINTS_A_DAY = 96
 OFFER = Offer("bench", "small")
 
 
@@ -153,6 +168,9 @@ def restart(pools: int = 1000, days: int = 30) -> Row:
         loop = Loop(SimClock(START), lambda: ruled, (), store, journal, {})
         loop.start()
         took = monotonic() - began
+        assert len(journal.load()) == pools, "every pool's memory is back"
+        back = store.read(ruled[names[-1]], START)["load"].at.size
+        assert back >= POINTS_A_DAY - 1, f"{back} points of a signal are back"
         journal.close()
         store.close()
     return Row(
@@ -165,35 +183,31 @@ def _fill(url: str, ruled: dict[str, RuleSet], days: int) -> None:
     from autoscaler.journal import Entry
 
     journal = Journal(url)
-    there = Fleet(START, ())
+    world = World(START, {}, Fleet(START, ()))
+    # Deciding is not what is measured: one decision a pool, with another date and number in each row.
+    decided = {r.pool: decide(r, world, Memory()) for r in ruled.values()}
     for day in range(days):
         entries = []
         for r in ruled.values():
-            memory = Memory(number=day * 10)
             for hour in range(0, 24, 3):
                 at = START - (days - day) * 86_400.0 + hour * 3600.0
-                decision = replace(
-                    decide(r, World(at, {}, replace(there, observed_at=at)), memory), number=day * 100 + hour
-                )
-                planned = replace(plan(r, decision, World(at, {}, there), memory), actions=())
-                entries.append(Entry(decision, planned, (), replace(memory, number=decision.number)))
+                decision = replace(decided[r.pool], number=day * 100 + hour, at=at)
+                planned = Plan(r.pool, decision.number, (), (Reason("launch", decision.want, "launch bench/small"),))
+                entries.append(Entry(decision, planned, (), Memory(number=decision.number, last_at=at)))
         journal.record(entries)
+    rows = len(journal.decisions(next(iter(ruled)), limit=days * 8 + 1))
+    assert rows == days * 8, f"{rows} rows of a pool in the journal"
     journal.close()
 
 
 def _signals(folder: Path, names: Sequence[str]) -> None:
-    source, store = ManyPools(tuple(names)), Store(folder)
-    ruled = [rules(n) for n in names]
-    now = START
-    for _ in range(96):
-        now += 900.0
-        source.done = now - 5.0
-        for batch in source.collect(now):
-            store.add(batch)
-        for r in ruled:
-            store.read(r, now)
-        store.flush()
-    store.close()
+    """A day of points of every pool's three signals, one each quarter of an hour, as a store leaves them on disk."""
+    files = DayStore(folder, 28)
+    signals = [signal.name for signal in rules().signals]
+    for step in range(POINTS_A_DAY):
+        at = START - 900.0 * (POINTS_A_DAY - step)
+        files.append([Point(n, s, at, 5.0 + step % 7, 0) for n in names for s in signals])
+    files.close()
 
 
 def run() -> list[Row]:

@@ -27,7 +27,7 @@ WORKER = REPOSITORY / "tests" / "peers" / "tiny_worker.py"
 WITHIN_S = 20.0
 RULES = """\
 pool: chat
-tick: 200ms
+tick: {tick}
 replica: {{gpus: 0, capacity: 5 requests/s}}
 limits: {{min: {least}, max: {most}}}
 offers:
@@ -65,11 +65,14 @@ class ServiceWorld:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def write_rules(self, least: int = 1, most: int = 6, more: str = "", register: str = "20s") -> None:
+    def write_rules(
+        self, least: int = 1, most: int = 6, more: str = "", register: str = "20s", tick: str = "200ms"
+    ) -> None:
         """The rule file of the pool, whole at once. `more` is added to the worker's command."""
         self.rules.parent.mkdir(exist_ok=True)
         new = self.folder / "new"
-        new.write_text(RULES.format(least=least, most=most, more=more, register=register, worker=WORKER))
+        text = RULES.format(least=least, most=most, more=more, register=register, tick=tick, worker=WORKER)
+        new.write_text(text, encoding="utf-8")
         new.replace(self.rules)
 
     def write_config(self, **settings: Any) -> Path:
@@ -134,11 +137,11 @@ class ServiceWorld:
         """Nothing that a test started outlives it, whatever went wrong."""
         for service in self.services:
             service.stop()
-        if not (self.data / "local").exists():
-            return
-        left_over = LocalProvider(self.data / "local", host=self.host, grace_s=0.5)
-        left_over.observe()
-        left_over.close(kill=True)
+        for state in self.folder.glob("*/local"):
+            left_over = LocalProvider(state, host=self.host, grace_s=0.5)
+            left_over.observe()
+            left_over.close(kill=True)
+        assert self.workers() == {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,46 @@ def world(tmp_path: Path) -> ApiWorld:
 @pytest.fixture
 def client(world: ApiWorld) -> AppClient:
     return world.client()
+
+
+# --- the front page ---------------------------------------------------------------------------------------------
+
+
+def test_the_address_itself_lists_every_operation_for_people_and_needs_no_token(world: ApiWorld) -> None:
+    page = world.client(None).ask("GET", "/")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert "GET    /api/v1/pools/{pool}/explain " in page.text
+    assert "with a token of the service's tokens file" in page.text
+    methods = ("GET ", "PUT ", "POST ", "DELETE ")
+    listed = {line.split()[1] for line in page.text.splitlines() if line.startswith(methods)}
+    assert listed == set(world.app.openapi()["paths"])
+
+
+def test_the_front_page_of_browsers_loads_nothing_from_elsewhere(world: ApiWorld) -> None:
+    page = world.client(None).ask("GET", "/", headers={"accept": "text/html,*/*;q=0.8"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    links = re.findall(r'(?:href|src)="([^"]*)"', page.text)
+    assert all(link.startswith("/") for link in links)
+    assert {"/api/v1/pools", "/metrics", "/api/v1/openapi.json"} <= set(links)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [("/docs", "/"), ("/redoc", "/"), ("/openapi.json", "/api/v1/openapi.json")],
+)
+def test_the_usual_places_of_documentation_lead_to_ours(world: ApiWorld, path: str, place: str) -> None:
+    response = world.client(None).ask("GET", path)
+    assert (response.status_code, response.headers["location"]) == (307, place)
+
+
+def test_a_body_that_is_not_declared_as_json_is_told_how_to_be_sent(client: AppClient) -> None:
+    response = client.ask("POST", "rules/check", content=b"pool: chat", headers={"content-type": "text/plain"})
+    (fault,) = response.json()["errors"]
+    assert fault == {
+        "where": "body",
+        "text": "is not JSON; send an object with the header Content-Type: application/json",
+    }
 
 
 # --- pools ------------------------------------------------------------------------------------------------------
@@ -281,7 +322,7 @@ def test_a_journal_that_cannot_be_written_makes_the_service_unready_and_override
 @pytest.mark.parametrize(
     ("method", "path", "more", "status", "expected"),
     [
-        pytest.param("GET", "/nothing", {}, 404, "GET /api/v1/openapi.json lists what there is", id="an unknown path"),
+        pytest.param("GET", "/nothing", {}, 404, "GET / lists what there is", id="an unknown path"),
         pytest.param("POST", "pools", {}, 405, "the header Allow lists those it does", id="an unknown method"),
         pytest.param("GET", "pools/chat/decisions?limit=501", {}, 422, "errors; correct it", id="too large a page"),
         pytest.param("GET", "alerts?pol=chat", {}, 422, "query.pol: is not a parameter", id="an unknown parameter"),

@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -14,6 +16,7 @@ from autoscaler.api.serve import Server
 from autoscaler.cli import docs
 from tests.apiworld import RULES, SECRETS, ApiWorld, api_world
 from tests.cliworld import Say, speaker
+from tests.test_serve import certificate
 from tests.worlds import NOW
 
 REPOSITORY = Path(__file__).parent.parent
@@ -92,8 +95,8 @@ def rules(tmp_path: Path) -> Path:
 def test_check_of_good_rules_is_exit_code_0_and_says_what_they_are(say: Say, rules: Path) -> None:
     code, out, _ = say("check", rules)
     assert code == 0
-    assert f"ok {rules}/chat.yaml: pool chat: 1 to 20 replicas, 1 rules, 2 signals, hash " in out
-    assert out.splitlines()[-1].startswith("1 files, 0 errors, ")
+    assert f"ok {rules}/chat.yaml: pool chat: 1 to 20 replicas, 1 rule, 2 signals, hash " in out
+    assert out.splitlines()[-1].startswith("1 file, 0 errors, ")
 
 
 def test_check_reports_the_faults_of_all_files_with_their_places(say: Say, rules: Path) -> None:
@@ -144,13 +147,19 @@ def test_rule_tests_pass_and_fail_with_exit_codes(say: Say, rules: Path) -> None
     cases = rules / "chat.test.yaml"
     cases.write_text(PASSING, encoding="utf-8")
     code, out, err = say("test", rules)
-    assert (code, out.splitlines()[-1], err) == (0, "1 tests, 0 failed", "")
+    assert (code, out.splitlines()[-1], err) == (0, "1 test, 0 failed", "")
     cases.write_text(PASSING.replace("want: 6", "want: 3"), encoding="utf-8")
     code, out, _ = say("test", rules)
     assert code == 1
     assert "expected want 3, got want 6" in out
     found = json.loads(say("test", rules, "--json")[1])
     assert (found["failed"], found["tests"][0]["passed"]) == (1, False)
+
+
+def test_no_tests_are_not_taken_for_passed_ones(say: Say, rules: Path) -> None:
+    code, out, err = say("test", rules)
+    assert (code, out) == (2, "")
+    assert err == f"{rules}: no tests found; write NAME.test.yaml beside NAME.yaml, as rules/README.md shows\n"
 
 
 # --- explain and override, against a service --------------------------------------------------------------------
@@ -182,6 +191,20 @@ def test_explain_tells_the_last_decision_in_words(say: Say, url: str) -> None:
 def test_explain_writes_json_for_scripts(say: Say, url: str) -> None:
     found = json.loads(say("explain", "chat", "--decision", 6, "--url", url, "--json")[1])
     assert (found["number"], found["decision"]["want"]) == (6, 8)
+
+
+def test_explain_without_a_pool_tells_of_every_pool_in_one_sentence(say: Say, url: str, world: ApiWorld) -> None:
+    code, out, _ = say("explain", "--url", url)
+    assert (code, out.count("\n")) == (0, 1)
+    assert out.startswith("chat, decision 8 at 2026-09-21 14:13:20 UTC: scale out from 4 to 8 replicas")
+    assert [p["pool"] for p in json.loads(say("explain", "--url", url, "--json")[1])] == ["chat"]
+    journal = world.rules_file.parent / "journal.db"
+    assert say("explain", "--journal", journal) == (0, out, "")
+    code, _, err = say("explain", "--decision", 3, "--journal", journal)
+    assert (code, err) == (
+        2,
+        "--decision needs a pool, since every pool counts its own; write explain POOL --decision N\n",
+    )
 
 
 def test_explain_reads_a_journal_without_a_service(say: Say, world: ApiWorld) -> None:
@@ -262,6 +285,23 @@ def test_what_the_service_refuses_is_told_in_its_words(
     assert "this needs a token; send `Authorization: Bearer TOKEN`" in err
 
 
+def test_the_token_of_another_service_in_this_folder_keeps_nobody_from_reading(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(api_world(tmp_path, tokens=False).app, "127.0.0.1", 0)
+    server.start()
+    (tmp_path / "sigmascale-data").mkdir()
+    (tmp_path / "sigmascale-data" / "token").write_text("of-another-service-0000\n")
+    monkeypatch.chdir(tmp_path)
+    assert say("explain", "chat", "--url", server.url)[0] == 0
+    freeze = ("--freeze", "--for", "1h", "--author", "ada", "--reason", "test")
+    code, out, err = say("override", "set", "chat", *freeze, "--url", server.url)
+    assert (code, out) == (2, "")
+    assert "the token is not known here; " in err
+    assert err.endswith(" (sent was the token in sigmascale-data/token; name another with --token-file)\n")
+    server.stop()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
@@ -278,3 +318,44 @@ def test_a_service_that_cannot_be_asked_is_a_message(say: Say, words: list[str],
     assert (ended, out) == (code, "")
     assert expected in err
     assert "Traceback" not in err
+
+
+class Page(BaseHTTPRequestHandler):
+    """A web server that is no sigmascale."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def test_a_server_that_is_no_sigmascale_is_told_from_one(say: Say) -> None:
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        code, out, err = say("explain", "chat", "--url", url)
+        assert (code, out) == (1, "")
+        assert err == f"{url}: answered 200 and no JSON; is this the address of a sigmascale service?\n"
+        tls = url.replace("http:", "https:")
+        code, _, err = say("explain", "chat", "--url", tls)
+        assert (code, err) == (1, f"{tls}: it does not speak TLS; write http:// instead of https://\n")
+        server.shutdown()
+
+
+def test_a_service_with_tls_says_what_the_caller_lacks(say: Say, world: ApiWorld, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    server = Server(world.app, "127.0.0.1", 0, cert, key)
+    server.start()
+    code, _, err = say("explain", "chat", "--url", server.url)
+    assert code == 1
+    assert "its certificate is not trusted (self-signed certificate); name the authority that signed it with" in err
+    plain = server.url.replace("https:", "http:")
+    code, _, err = say("explain", "chat", "--url", plain)
+    assert code == 1
+    assert err.endswith("; if it serves TLS, write https:// instead of http://\n")
+    code, _, err = say("explain", "chat", "--url", server.url, "--ca", cert)
+    assert (code, "this needs a token" in err) == (2, True)
+    server.stop()

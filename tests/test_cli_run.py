@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from autoscaler.journal import Journal
 from tests.apiworld import RULES
 from tests.cliworld import Say, speaker
 
@@ -61,6 +64,36 @@ def service(tmp_path: Path, rules: Path) -> Iterator[tuple[subprocess.Popen[str]
         pytest.fail("the service did not start")
     process.kill()
     process.communicate(timeout=30)
+
+
+def test_a_service_without_a_good_rule_file_runs_and_says_that_nothing_is_scaled(tmp_path: Path, rules: Path) -> None:
+    """It stays up, because a file that is corrected is read again."""
+    (rules / "chat.yaml").write_text("pool: chat\nlimitz: {max: 3}\n", encoding="utf-8")
+    process = started(tmp_path, "--rules", rules)
+    assert process.stderr is not None
+    events = []
+    for line in process.stderr:
+        events.append(json.loads(line)["event"])
+        if events[-1].startswith("no pool"):
+            break
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert events[-1] == "no pool is in force, so nothing is scaled; correct a rule file, it is read again at once"
+    assert "rule file refused" in events
+
+
+def test_a_service_whose_loop_breaks_ends_with_an_error_instead_of_standing_still(tmp_path: Path, rules: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    Journal(f"sqlite:///{data / 'journal.db'}").close()
+    with closing(sqlite3.connect(data / "journal.db")) as db, db:
+        db.execute("insert into memories values ('chat', 1, '{\"number\": \"many\"}')")
+    process = started(tmp_path, "--rules", rules)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "a row holds no Memory" in err
+    assert "the loop broke, see the log; start the service again" in err
 
 
 def test_a_real_service_answers_the_command_line_and_ends_on_sigterm(

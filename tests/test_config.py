@@ -157,6 +157,11 @@ WRONG = [
         id="a duration without unit",
     ),
     pytest.param(
+        "retention: 5",
+        ["config.yaml:1:12: retention: '5' has no unit; write 5d"],
+        id="a number of days without unit",
+    ),
+    pytest.param(
         "raw_window: 5s",
         ["config.yaml:1:13: raw_window: 5 s is not between 1m and 1d; 20m is the default"],
         id="a window that is too short",

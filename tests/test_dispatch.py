@@ -164,3 +164,11 @@ def test_an_older_report_never_replaces_a_newer_one(threaded: Callable[[Scripted
     there = hand.fleet()
     assert there is not None
     assert there.observed_at == NOW + 10
+
+
+def test_of_a_call_that_came_too_late_nothing_is_known() -> None:
+    """An earlier try of the same intent may have been carried out; only a report can tell."""
+    hand = Inline(Scripted(), SimClock(NOW + 301))
+    hand.submit([order()])
+    (outcome,) = hand.outcomes()
+    assert (outcome.status, outcome.final) == ("unknown", False)

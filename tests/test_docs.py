@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ import pytest
 from typer.main import get_command
 
 from autoscaler.cli.main import app
+from autoscaler.configfile import read_config
 from autoscaler.rulefile.reader import Defaults, check_text
+from benchmarks.__main__ import NAMES
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "rules/README.md", "benchmarks/README.md")
+BENCHMARKS = sorted(path for path in (REPOSITORY / "benchmarks").glob("*.py") if not path.stem.startswith("__"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:\$ )?(?:\S*/)?(sigmascale|make) ")
 
@@ -65,9 +69,12 @@ def test_a_command_on_a_page_is_understood(page: str, line: str, monkeypatch: py
         assert target in targets()
         given = dict(v.split("=", 1) for v in variables)
         assert set(given) <= {"ARGS", "PYTHON"}
+        words = shlex.split(given.get("ARGS", ""))
+        if target == "bench":
+            assert set(words) <= set(NAMES)
         if target != "demo":
             return
-        words = ["demo", *shlex.split(given.get("ARGS", ""))]
+        words = ["demo", *words]
     parse(words)
     assert all(Path(word).exists() for word in words if word.startswith("rules/"))
 
@@ -93,11 +100,26 @@ def test_the_readme_begins_with_the_demo_and_the_tests() -> None:
 
 def test_the_rule_file_of_the_readme_has_no_fault() -> None:
     """Neither an error nor a warning, and without any default of the service's configuration."""
-    (shown,) = blocks("README.md", "yaml")
+    (shown,) = (block for block in blocks("README.md", "yaml") if block.startswith("pool:"))
     checked = check_text(shown, file="README.md", defaults=Defaults(None, None, True))
     assert checked.rules is not None
     assert checked.rules.pool == "chat"
     assert [str(fault) for fault in checked.faults] == []
+
+
+def test_the_configuration_of_the_readme_is_accepted(tmp_path: Path) -> None:
+    (shown,) = (block for block in blocks("README.md", "yaml") if block.startswith("rules:"))
+    (tmp_path / "rules").mkdir()
+    file = tmp_path / "config.yaml"
+    file.write_text(shown, encoding="utf-8")
+    assert [target.pool for target in read_config(file, {}).targets] == ["chat"]
+
+
+def test_every_benchmark_can_be_run_and_says_what_it_claims() -> None:
+    """The command's names are the modules that return rows, and each has its lines in the table."""
+    modules = {path.stem: importlib.import_module(f"benchmarks.{path.stem}") for path in BENCHMARKS}
+    assert {name for name, module in modules.items() if hasattr(module, "run")} == {*NAMES, "anomaly"}
+    assert re.findall(r"^\| `(\w+)` \|", text("benchmarks/README.md"), re.MULTILINE) == [*NAMES]
 
 
 @pytest.mark.parametrize("page", PAGES)

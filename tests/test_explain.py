@@ -157,17 +157,22 @@ def test_a_plan_lists_actions_and_what_was_left_undone() -> None:
         8,
         (
             Launch("a", "chat", NOW, NOW + 60, OFFER),
+            Launch("a2", "chat", NOW, NOW + 60, OFFER),
             Launch("b", "chat", NOW, NOW + 60, OFFER, attempt=2, into="warm"),
             Operate("c", "chat", NOW, NOW + 60, "drain", "chat-4", "sim"),
         ),
-        (Reason("budget", 5, "3 more would cost too much"),),
+        (
+            Reason("launch", 5, "launch sim/small/on_demand"),
+            Reason("drain", 5, "drain chat-4: surplus, 0 requests in flight"),
+            Reason("budget", 5, "3 more would cost too much"),
+        ),
     )
     decision = decide(rules(), world(load=30.0), settled(4))
     assert lines_of(explain(decision, plan), "Plan:") == [
-        "launch sim/small/on_demand (1 replicas, attempt 1)",
-        "launch sim/small/on_demand into the warm pool (1 replicas, attempt 2)",
-        "drain chat-4",
-        "budget: 5: 3 more would cost too much",
+        "2 x launch sim/small/on_demand (1 replica)",
+        "launch sim/small/on_demand into the warm pool (1 replica, attempt 2)",
+        "drain chat-4: surplus, 0 requests in flight",
+        "budget: 3 more would cost too much",
     ]
     assert lines_of(explain(decision, Plan("chat", 8)), "Plan:") == ["nothing to do: the fleet is what was decided"]
 

@@ -17,6 +17,7 @@ from autoscaler.clock import SimClock, SystemClock, monotonic
 from autoscaler.errors import InputError
 from autoscaler.ports import Collector
 from collectors.gpus import Gpus
+from tests.peers.programs import program
 
 ROOT = Path(__file__).parent.parent
 GIB = 2**30
@@ -43,7 +44,18 @@ def has_driver() -> bool:
 
 def build(folder: Path, *flags: str) -> Path:
     source, library = ROOT / "tests" / "peers" / "nvml_stub.c", folder / "libnvidia-ml.so.1"
-    command = ["gcc", "-Wall", "-Wextra", "-Werror", *flags, "-shared", "-fPIC", "-o", str(library), str(source)]
+    command = [
+        program("gcc", "gcc", "cc"),
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        *flags,
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(library),
+        str(source),
+    ]
     subprocess.run(command, check=True)
     return folder
 

@@ -90,3 +90,21 @@ def test_a_pool_over_two_providers_knows_the_age_of_each_report_and_is_unknown_i
     assert merged.silent(NOW - 60) == (("aws", NOW - 90),)
     assert merge({"aws": fleet(2), "azure": None}) is None
     assert merge({}) is None
+
+
+def test_a_listed_machine_was_ordered_whatever_the_dates_say() -> None:
+    there = Fleet(NOW - 3600, (instance(5, "pending", action="a1"),))
+    assert [o.status for o in settle([ORDER], there, NOW - 3600)] == ["done"], "the clock went back an hour"
+
+
+def test_a_termination_is_done_when_the_instance_is_seen_to_stop() -> None:
+    there = Fleet(NOW + 70, (instance(0, "stopping"),))
+    assert [o.status for o in settle([operate("terminate")], there, NOW + 70)] == ["done"]
+
+
+def test_a_later_operation_on_an_instance_ends_an_earlier_one_that_would_undo_it() -> None:
+    """Without that, a drain whose answer was lost would be sent again after the resume that took it back."""
+    drain, resume = operate("drain"), replace(operate("resume", NOW + 5), id="b2")
+    there = Fleet(NOW + 6, (instance(0, "draining"),))
+    assert [(o.action, o.error) for o in settle([drain, resume], there, NOW + 6)] == [("b1", "superseded")]
+    assert unite(there, [drain, resume]).ready == 1

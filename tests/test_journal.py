@@ -118,6 +118,24 @@ def test_one_transaction_or_nothing() -> None:
     assert journal.load()["chat"].number == 4
 
 
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced by another file"])
+def test_a_journal_whose_file_is_gone_is_not_written_as_if_it_were_there(tmp_path: Path, replaced: bool) -> None:
+    """SQLite would accept every write, and a restart would know of none."""
+    file = tmp_path / "journal.db"
+    journal = Journal(f"sqlite:///{file}")
+    journal.check()
+    file.rename(tmp_path / "elsewhere.db")
+    if replaced:
+        file.touch()
+    for write in (journal.check, lambda: journal.put_override(Override("a", "chat", "freeze", 9e9, "ada", "test"))):
+        with pytest.raises(StorageError, match="cannot write: its file was deleted or replaced while it was open; put"):
+            write()
+    assert journal.overrides(0.0) == ()
+    file.unlink(missing_ok=True)
+    (tmp_path / "elsewhere.db").rename(file)
+    journal.check()
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot open: unable to open database file; check that the folder exists"):
         Journal(url(tmp_path / "absent"))

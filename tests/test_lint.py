@@ -158,3 +158,20 @@ def test_a_pool_that_can_launch_nothing_is_warned_about() -> None:
     (warning,) = warnings("", head="pool: chat\nlimits: {max: 9}\n")
     assert (warning.where, warning.line) == ("offers", 1)
     assert warning.text.startswith("nothing can be launched")
+
+
+@pytest.mark.parametrize(
+    ("provider", "message"),
+    [
+        pytest.param("gke", "no provider gke is installed, so nothing is launched by it", id="an unknown cloud"),
+        pytest.param(
+            "locall",
+            "no provider locall is installed, so nothing is launched by it; did you mean local?",
+            id="a slip of a known one",
+        ),
+    ],
+)
+def test_an_offer_of_a_provider_that_is_not_installed_is_warned_about(provider: str, message: str) -> None:
+    head = f"pool: chat\nlimits: {{max: 3}}\noffers: {{from: [{{{provider}: {{type: g, region: us-east-1}}}}]}}\n"
+    found = warnings(SIGNALS + "rules:\n" + TARGET, head=head)
+    assert [(f.where, f.text) for f in found if "installed" in f.text] == [(f"offers.from[0].{provider}", message)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from autoscaler.errors import InputError
 from autoscaler.notify import Notifier, Patience
 from autoscaler.types import Alert
 from autoscaler.webhook import payload
+from tests.peers.programs import program
 
 SECRET = "T0P-s3cret"
 
@@ -260,12 +259,7 @@ def test_a_url_that_is_none_is_refused_without_being_shown() -> None:
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Starts a real Alertmanager that posts to a webhook URL; gives its base URL."""
-    program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-    if program is None:
-        reason = "Alertmanager is not installed (package prometheus-alertmanager)"
-        if os.environ.get("SIGMASCALE_PEERS") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    executable = program("prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
     started: list[subprocess.Popen[bytes]] = []
     output = tmp_path / "alertmanager.log"
 
@@ -280,7 +274,7 @@ def alertmanager(tmp_path: Path) -> Iterator[Callable[[str], str]]:
             started.append(
                 subprocess.Popen(
                     [
-                        program,
+                        executable,
                         f"--config.file={config}",
                         f"--web.listen-address=127.0.0.1:{port}",
                         "--cluster.listen-address=",

@@ -213,3 +213,24 @@ def test_decide_and_plan_agree_on_what_is_there() -> None:
     w = world(85.0, there=fleet(4, pending=2))
     decision = decide(rules(), w, settled(6))
     assert len(plan(rules(), decision, w, settled(6)).actions) == decision.want - 6
+
+
+def test_launches_that_are_cut_off_are_not_told_as_if_they_were_made() -> None:
+    (cut,) = admit([plan(rules(), decided(9), world(0.0), settled(9))], 2)
+    assert [r.source for r in cut.reasons] == ["launch", "launch", "launch_rate"]
+    assert len(cut.actions) == 2
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0], ids=["forward", "back"])
+def test_a_clock_that_jumped_ends_no_drain_and_gives_up_no_boot(jump_s: float) -> None:
+    """What people wait for is measured by how long it was watched; after a jump the watch begins anew."""
+    leaving = instance(0, "draining", since=NOW - jump_s - 10, in_flight=3)
+    booting = instance(1, "pending", requested_at=NOW - jump_s - 10, since=NOW - jump_s - 10)
+    r, there = rules(), Fleet(NOW, (leaving, booting))
+    memory = settled(1, watched_s=0.0)
+    assert plan(r, decided(1), world(0.0, there=there), memory).actions == ()
+    watched = settled(1, watched_s=1000.0)
+    made = plan(r, decided(1), world(0.0, there=there), watched).actions
+    assert [a.kind for a in made] == ["terminate", "resume"], "the boot is given up"
+    made = plan(r, decided(0), world(0.0, there=Fleet(NOW, (leaving,))), watched).actions
+    assert [a.kind for a in made] == ["terminate"], "the drain has ended"

@@ -59,7 +59,16 @@ def put_override(view: View, deps: Deps, caller: Operator, override_id: Override
         created_at=now,
     )
     deps.journal.put_override(override)
-    log.info("override set", pool=override.pool, id=override.id, kind=override.kind, until=until, token=caller.name)
+    log.info(
+        "override set",
+        pool=override.pool,
+        id=override.id,
+        kind=override.kind,
+        until=until,
+        author=override.author,
+        reason=override.reason,
+        token=caller.name,
+    )
     deps.board.wake.set()
     return override
 
@@ -79,7 +88,7 @@ def end_override(
         ids = [o.id for o in deps.journal.overrides(deps.clock.now()) if o.pool == pool]
         hint = f"in force are {', '.join(ids)}" if ids else "none is in force"
         raise Problem(404, f"pool {pool!r} has no override {override_id!r}; {hint}")
-    log.info("override ended", pool=pool, id=override_id, token=caller.name)
+    log.info("override ended", pool=pool, id=override_id, author=author, reason=reason, token=caller.name)
     deps.board.wake.set()
 
 

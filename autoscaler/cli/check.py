@@ -67,6 +67,8 @@ def _print(checked: Sequence[Checked], errors: int, warnings: int) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from autoscaler.words import counted
+
     # Faults are lines that editors and log searches understand, so nothing may wrap them.
     console = Console(soft_wrap=True, highlight=False)
     for c in checked:
@@ -75,6 +77,8 @@ def _print(checked: Sequence[Checked], errors: int, warnings: int) -> None:
             console.print(Text(fault.severity, style), Text(str(fault)))
         if c.rules is not None:
             r = c.rules
-            what = f"pool {r.pool}: {r.bounds.min} to {r.bounds.max} replicas, {len(r.rules)} rules"
-            console.print(Text("ok", "green"), Text(f"{c.file}: {what}, {len(r.signals)} signals, hash {r.hash}"))
-    console.print(Text(f"{len(checked)} files, {errors} errors, {warnings} warnings"))
+            what = f"pool {r.pool}: {r.bounds.min} to {r.bounds.max} replicas, {counted(len(r.rules), 'rule')}"
+            size = counted(len(r.signals), "signal")
+            console.print(Text("ok", "green"), Text(f"{c.file}: {what}, {size}, hash {r.hash}"))
+    found = (counted(len(checked), "file"), counted(errors, "error"), counted(warnings, "warning"))
+    console.print(Text(", ".join(found)))

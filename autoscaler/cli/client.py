@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -32,11 +32,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON for scripts inste
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A service's address and how to talk to it. The token stays out of every repr."""
+    """A service's address and how to talk to it. The token stays out of every repr.
+
+    guessed: the token is the one that lies in this folder, which may be of another service.
+    """
 
     url: str
     token: str | None = field(default=None, repr=False)
     ca: Path | None = None
+    guessed: bool = False
 
     def get(self, path: str, **query: object) -> Any:
         """The JSON of a GET. Raises InputError for what the service refuses, SigmascaleError when it cannot answer."""
@@ -61,6 +65,11 @@ class Client:
             raise InputError(f"--url {self.url}: is not a URL; write http://HOST:PORT") from error
         except httpx.TransportError as error:
             raise SigmascaleError(f"{self.url}: {_no_answer(self.url, error)}") from error
+        if response.status_code == 401 and self.guessed:
+            if method == "GET":
+                return replace(self, token=None, guessed=False).ask(method, path, query, body)
+            refusal = _refusal(self.url, response.status_code, response)
+            raise InputError(f"{refusal} (sent was the token in {LOCAL_TOKEN}; name another with --token-file)")
         if not response.is_success:
             raise _refusal(self.url, response.status_code, response)
         try:
@@ -126,9 +135,10 @@ def connect(url: str, token_file: Path | None, ca: Path | None = None) -> Client
         raise InputError(f"${TOKEN_VARIABLE} must be one ASCII word, the token; set it again")
     if not token and any(f"://{host}" in url for host in ("127.0.0.1", "localhost", "[::1]")):
         try:
-            token = LOCAL_TOKEN.read_text(encoding="ascii").strip()
+            found = LOCAL_TOKEN.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
-            token = ""
+            found = ""
+        return Client(url, found or None, ca, guessed=bool(found))
     return Client(url, token or None, ca)
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autoscaler.cli.client import DEFAULT_URL, CaOption, JsonOption, TokenFileOption, UrlOption, connect, segment
 from autoscaler.errors import InputError
 
+if TYPE_CHECKING:
+    from autoscaler.journal import Journal
+
 
 def explain(
-    pool: Annotated[str, typer.Argument(help="The pool, as its rule file names it.")],
+    pool: Annotated[
+        str | None, typer.Argument(help="The pool, as its rule file names it; default: every pool in one sentence.")
+    ] = None,
     number: Annotated[int | None, typer.Option("--decision", help="A decision's number; default is the last.")] = None,
     journal: Annotated[
         Path | None, typer.Option("--journal", help="Read this journal file instead of asking a service.")
@@ -27,6 +32,8 @@ def explain(
 
     Examples:
 
+      sigmascale explain
+
       sigmascale explain chat
 
       sigmascale explain chat --decision 4711 --journal sigmascale-data/journal.db
@@ -34,11 +41,29 @@ def explain(
     if journal is not None:
         _from_journal(journal, pool, number, as_json)
         return
-    found = connect(url, token_file, ca).get(f"pools/{segment(pool)}/explain", decision=number)
-    typer.echo(json.dumps(found) if as_json else found["text"])
+    client = connect(url, token_file, ca)
+    if pool is not None:
+        found = client.get(f"pools/{segment(pool)}/explain", decision=number)
+        typer.echo(json.dumps(found) if as_json else found["text"])
+        return
+    _refuse_number(number)
+    pools = client.get("pools")["pools"]
+    if as_json:
+        typer.echo(json.dumps(pools))
+        return
+    for p in pools:
+        unsaid = f"{p['pool']}: {p['error'] or 'not judged yet'}"
+        typer.echo(unsaid if p["error"] or not p["headline"] else p["headline"])
+    if not pools:
+        typer.echo("no pool is in force; GET /api/v1/rules says what is wrong with the rule files")
 
 
-def _from_journal(path: Path, pool: str, number: int | None, as_json: bool) -> None:
+def _refuse_number(number: int | None) -> None:
+    if number is not None:
+        raise InputError("--decision needs a pool, since every pool counts its own; write explain POOL --decision N")
+
+
+def _from_journal(path: Path, pool: str | None, number: int | None, as_json: bool) -> None:
     from pydantic import TypeAdapter
 
     from autoscaler import explain as words
@@ -47,8 +72,12 @@ def _from_journal(path: Path, pool: str, number: int | None, as_json: bool) -> N
 
     if not path.is_file():
         raise InputError(f"--journal {path}: there is no such file; it is journal.db in the service's data folder")
-    journal = Journal(f"sqlite:///{path}")
+    journal = Journal(f"sqlite:///{path.absolute()}")
     try:
+        if pool is None:
+            _refuse_number(number)
+            _every_pool(journal, as_json)
+            return
         if number is None:
             last = journal.decisions(pool, limit=1)
             decision = last[0] if last else None
@@ -70,3 +99,14 @@ def _from_journal(path: Path, pool: str, number: int | None, as_json: bool) -> N
         typer.echo(json.dumps(shown))
     else:
         typer.echo(text)
+
+
+def _every_pool(journal: Journal, as_json: bool) -> None:
+    """The last decision of every pool in one sentence."""
+    from autoscaler import explain as words
+
+    last = [d for pool in sorted(journal.load()) for d in journal.decisions(pool, limit=1)]
+    if as_json:
+        typer.echo(json.dumps([{"pool": d.pool, "number": d.number, "headline": words.headline(d)} for d in last]))
+    else:
+        typer.echo("\n".join(words.headline(d) for d in last) or "the journal has no decision yet")

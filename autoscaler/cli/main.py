@@ -26,9 +26,11 @@ First steps:
 
   sigmascale check rules/              is what I wrote right?
 
+  sigmascale simulate rules/chat.yaml  what would my rules do?
+
   sigmascale run -r rules/ --shadow    decide on real metrics, touch nothing
 
-  sigmascale explain chat-70b          why is it this size?
+  sigmascale explain                   why has every pool its size?
 
 Exit codes: 0 done, 1 it failed, 2 what was asked is wrong.
 """

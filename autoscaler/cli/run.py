@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoscaler.errors import InputError
+from autoscaler.errors import InputError, SigmascaleError
+
+LOOK_S = 0.5
 
 if TYPE_CHECKING:
     from autoscaler.yamltree import Value
@@ -69,6 +71,8 @@ def run(
         signal.signal(number, stop)
     service.start()
     try:
-        stopping.wait()
+        while not stopping.wait(LOOK_S):
+            if service.broken.is_set():
+                raise SigmascaleError("the loop broke, see the log; start the service again, it goes on where it was")
     finally:
         service.stop()

@@ -33,6 +33,7 @@ def run_rule_tests(
     """
     from autoscaler.rulefile.reader import Defaults
     from autoscaler.rulefile.trial import run_tests
+    from autoscaler.words import counted
 
     defaults = Defaults(max=max_replicas, region=region)
     results = [result for path in paths for result in run_tests(path, defaults)]
@@ -46,6 +47,6 @@ def run_rule_tests(
     else:
         for result in results:
             typer.secho(str(result), fg="green" if result.passed else "red")
-        typer.echo(f"{len(results)} tests, {failed} failed")
+        typer.echo(f"{counted(len(results), 'test')}, {failed} failed")
     if failed:
         raise typer.Exit(1)

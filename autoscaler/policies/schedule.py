@@ -56,9 +56,9 @@ class Schedule:
         window = f"the window of '{self.cron}' is open until {end:%Y-%m-%d %H:%M} {self.timezone}"
         found = []
         if self.min is not None:
-            found.append(Proposal("", "floor", self.min, f"{window}: at least {self.min}"))
+            found.append(Proposal("", "floor", self.min, f"{window}: at least {self.min}", until))
         if self.max is not None:
-            found.append(Proposal("", "ceiling", self.max, f"{window}: at most {self.max}"))
+            found.append(Proposal("", "ceiling", self.max, f"{window}: at most {self.max}", until))
         return tuple(found)
 
     def open_until(self, now: float) -> float | None:

@@ -109,7 +109,9 @@ class RuleSection(Section):
     limits: ScheduledLimits | None = key(None, "The limits of the schedule.")
     policy: PolicyPlugIn | None = key(None, "An installed policy: {use: NAME, setting: value}.")
     alert: SeverityOf | None = key(None, "Raise an alert of this severity while the condition holds.")
-    cooldown: Duration = key("0s", "After it acted the rule is silent for this long.")
+    cooldown: Duration = key(
+        "0s", "After it acted the rule asks for no more for this long; while it holds, nothing shrinks."
+    )
     silence: Duration = key("10m", "A firing alert is told again only after this long.")
     stages: list[Share] = key(["100%"], "Shares of a planned growth, ordered one after the other; ends with 100%.")
 

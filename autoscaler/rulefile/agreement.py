@@ -13,6 +13,7 @@ from autoscaler.errors import Fault, InputError
 from autoscaler.rulefile.build import Defaults, alert_name, offers
 from autoscaler.rulefile.conditions import TESTS, Deviation, Part, TestSection
 from autoscaler.rulefile.model import PoolFile
+from autoscaler.rulefile.offers import AT_HAND
 from autoscaler.rulefile.section import did_you_mean
 from autoscaler.rulefile.signals import SignalSection
 from autoscaler.rulefile.signalunits import unit_fault, unit_of, unit_of_metric
@@ -72,7 +73,7 @@ def _offers(model: PoolFile, defaults: Defaults) -> Iterator[Finding]:
         for provider, section in entry.items():
             way: Way = ("offers", "from", index, provider)
             if not section.kinds(provider):
-                yield way, "names no machine type; add 'types: [...]'"
+                yield way, f"names no machine type; add 'types: [...]'{did_you_mean(provider, AT_HAND)}"
             if section.replicas == 0:
                 yield (*way, "replicas"), "0 is an instance that serves nothing; write 1 or more"
             for kind in section.kinds(provider):

@@ -64,10 +64,8 @@ def _not_provided(model: PoolFile) -> Iterator[Finding]:
     for index, entry in enumerate(model.offers.from_):
         for provider in entry:
             if provider not in installed:
-                text = (
-                    f"no provider {provider} is installed{did_you_mean(provider, installed)}; nothing can be launched"
-                )
-                yield ("offers", "from", index, provider), f"{text} by it until one is"
+                text = f"no provider {provider} is installed, so nothing is launched by it"
+                yield ("offers", "from", index, provider), text + did_you_mean(provider, installed)
 
 
 def _unknown(metric: str) -> str:

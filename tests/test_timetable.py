@@ -1,0 +1,55 @@
+"""When pools tick, also under clocks that jump."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoscaler.timetable import Timetable
+from tests.worlds import NOW, rules
+
+POOLS = {"chat": replace(rules(), tick_s=15.0)}
+
+
+def ticking() -> Timetable:
+    table = Timetable()
+    table.ticked("chat", 15.0, NOW)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "touched", "due"),
+    [
+        pytest.param(1.0, {"chat"}, False, id="not a moment after the last tick, even for news"),
+        pytest.param(3.0, {"chat"}, True, id="news may start a tick after a fifth of the period"),
+        pytest.param(3.0, set(), False, id="nothing new waits for the period"),
+        pytest.param(3.0, {"other"}, False, id="news of another pool too"),
+        pytest.param(15.0, set(), True, id="a period later it is due"),
+        pytest.param(-3600.0, set(), True, id="the clock went back an hour: nobody waits an hour"),
+        pytest.param(-1.0, set(), True, id="nor a second"),
+        pytest.param(3600.0, set(), True, id="the clock went ahead"),
+    ],
+)
+def test_a_pool_ticks(seconds: float, touched: set[str], due: bool) -> None:
+    assert ticking().due(NOW + seconds, POOLS, touched) == (["chat"] if due else [])
+
+
+def test_a_shorter_period_takes_effect_at_once() -> None:
+    table = Timetable()
+    table.ticked("chat", 3600.0, NOW)
+    assert table.due(NOW + 20, POOLS, set()) == ["chat"]
+
+
+def test_pools_that_are_gone_are_forgotten() -> None:
+    table = ticking()
+    assert table.forget_all_but(set()) == {"chat"}
+    assert table.forget_all_but(set()) == set()
+    assert table.next_at(NOW) == NOW + 1.0
+
+
+def test_ticks_keep_their_rhythm_after_an_early_one() -> None:
+    table = ticking()
+    regular = table.next_at(NOW)
+    table.ticked("chat", 15.0, regular - 5)
+    assert table.next_at(NOW) == regular
