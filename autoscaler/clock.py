@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -12,11 +13,11 @@ class SystemClock:
     """Wall-clock time that remembers how it should have moved.
 
     `now()` follows the system's clock; when that clock moved against the monotonic one by more than `tolerance_s`
-    (NTP step, suspend, a person), the difference is added to `jumps` for the loop to report.
+    (NTP step, suspend, a person), the difference is added to `jumps`; whoever reports them takes them out.
     """
 
     tolerance_s: float = 2.0
-    jumps: list[float] = field(default_factory=list)
+    jumps: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     _offset: float = field(default_factory=lambda: time.time() - time.monotonic())
 
     def now(self) -> float:
@@ -25,7 +26,6 @@ class SystemClock:
         if abs(drift) > self.tolerance_s:
             self._offset += drift
             self.jumps.append(drift)
-            del self.jumps[:-100]
         return wall
 
     def wait(self, until: float, wake: Event | None = None) -> bool:

@@ -216,8 +216,9 @@ class Loop:
             self.journal.record(entries)
         except StorageError as error:
             self.stats.journal_failures += 1
+            if self.stats.problem != str(error):  # once, not at every tick
+                log.error("journal refused, nothing is done", problem=str(error))
             self.stats.problem = str(error)
-            log.error("journal refused, nothing is done", problem=str(error))
             for c in considered:
                 self.board.publish(PoolView(c.rules, now, c.decision, None, c.fleet, (), str(error)))
             return

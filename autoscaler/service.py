@@ -169,7 +169,6 @@ class Service:
     def _do_chores(self) -> None:
         """Changed rule files, points to disk, clock jumps: what must be done often and never inside a tick."""
         told = ""
-        reported = 0
         while not self._stopping.is_set():
             for change in self.rulebook.poll():
                 log.info("rules " + change.kind, pool=change.pool, file=change.file, faults=[*map(str, change.faults)])
@@ -182,9 +181,9 @@ class Service:
                 if str(error) != told:
                     told = str(error)
                     log.error("points wait for the disk", problem=told)
-            for jump in self.clock.jumps[reported:]:
+            while self.clock.jumps:
+                jump = self.clock.jumps.popleft()
                 log.warning("the system clock jumped; scale-in windows start afresh", seconds=round(jump, 1))
-            reported = len(self.clock.jumps)
             self._stopping.wait(CHORES_S)
 
     # --- parts --------------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ def test_a_rate_starts_with_the_second_sample() -> None:
     store = filled(up("a", 0.0, {ARRIVED: 1e9}))
     first = read(store, LOAD, 1.0)
     assert first.quality == ("missing",)
-    text = "0 of 1 targets gave the two samples that a rate or a window needs; a gave one so far, the next one is enough"
+    text = (
+        "0 of 1 targets gave the two samples that a rate or a window needs; a gave one so far, the next one is enough"
+    )
     assert first.detail == (text,)
     assert read(store, LOAD, 20.0).detail == ("0 of 1 targets answer; a gave no value for 20 s",)
     store.add(up("a", 5.0, {ARRIVED: 1e9 + 50}))

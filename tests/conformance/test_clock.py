@@ -102,14 +102,14 @@ def test_a_step_of_the_system_clock_is_followed_and_noted_once(monkeypatch: pyte
     monkeypatch.setattr(time, "time", lambda: true() + step_s)
     assert abs(clock.now() - true() - step_s) < 1.0
     clock.now()
-    assert clock.jumps == [pytest.approx(step_s, abs=0.5)]
+    assert list(clock.jumps) == [pytest.approx(step_s, abs=0.5)]
 
 
 def test_what_a_daemon_trims_off_the_clock_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     true, clock = time.time, SystemClock()
     monkeypatch.setattr(time, "time", lambda: true() + 0.5)
     clock.now()
-    assert clock.jumps == []
+    assert not clock.jumps
 
 
 def test_a_clock_that_steps_every_time_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ import pytest
 from tests.scenarios.fuzz_life import live
 from tests.scenarios.fuzz_scenario import draw
 
-
 FOUND = [
     pytest.param(2294, id="2294: a full journal left the scale-in window unwatched"),
 ]
