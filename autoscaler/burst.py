@@ -24,7 +24,7 @@ BEYOND_ANY_POOL = 1e9
 def guard(d: Decision, rules: RuleSet, world: World, memory: Memory) -> Decision:
     """Raises the decision to the burst's high-water mark while it lasts; never lowers anything."""
     settings = rules.scale_out.burst
-    if settings is None:
+    if settings is None or memory.want is None:
         return d
     need = _need(d, rules, world, settings)
     burst = memory.burst

@@ -54,7 +54,12 @@ def decide(rules: RuleSet, world: World, memory: Memory) -> Decision:
         rules_hash=rules.hash,
         versions=_versions(world),
     )
-    decision = arbitrate(decision)
+    if memory.want is None:
+        # Nothing is remembered: what was found stays for one tick, and only a person and the bounds have a say.
+        decision = decision.then("first", current, "the first decision leaves the pool as it was found")
+        decision = replace(decision, recommended=current)
+    else:
+        decision = arbitrate(decision)
     for limit in limits.IN_ORDER:
         decision = limit(decision, rules, world, memory)
     assert decision.reasons[-1].replicas == decision.want, "a decision's count is its last reason's"

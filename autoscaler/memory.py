@@ -11,6 +11,7 @@ from autoscaler.ruleset import RuleSet
 from autoscaler.types import Action, Decision, Fleet, Instance, Launch, Memory, Outcome, Plan, Shortage
 
 MEMORY_GAP_TICKS = 4
+HOUR_S = 3600.0
 
 
 def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> Memory:
@@ -20,7 +21,8 @@ def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> 
     if decision.blind:
         # What happened meanwhile was not judged, so no window may span it.
         return _unwatched(memory, now)
-    launched = any(isinstance(a, Launch) for a in plan.actions)
+    launched = sum(isinstance(a, Launch) for a in plan.actions)
+    launches = (*memory.launches, (now, launched)) if launched else memory.launches
     cooling = {rule: until for rule, until in memory.cooldown_until.items() if until > now}
     asked = dict(memory.asked)
     if decision.want > decision.current:
@@ -44,6 +46,7 @@ def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> 
         asked={rule: size for rule, size in asked.items() if rule in cooling and size > decision.want},
         burst=decision.burst,
         launched_at=now if launched else memory.launched_at,
+        launches=tuple((at, n) for at, n in launches if at > now - HOUR_S),
         idle_since=decision.idle_since,
     )
 
@@ -64,6 +67,7 @@ def awake(rules: RuleSet, now: float, memory: Memory) -> Memory:
         changes=tuple((min(at, now), a, b) for at, a, b in memory.changes),
         cooldown_until={k: min(v, now + _cooldown(rules, k)) for k, v in memory.cooldown_until.items()},
         launched_at=None if memory.launched_at is None else min(memory.launched_at, now),
+        launches=tuple((min(at, now), n) for at, n in memory.launches),
         shortages={
             k: replace(s, until=min(s.until, now + rules.launch.shortage_max_s), last_at=min(s.last_at, now))
             for k, s in memory.shortages.items()

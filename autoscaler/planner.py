@@ -182,7 +182,12 @@ def _order(draft: _Draft, missing: int, fleet: Fleet, memory: Memory) -> None:
     budget = rules.bounds.usd_per_hour
     # After a shortage one order probes until it has an end; a full-size retry would be a storm of failing launches.
     probed = {i.offer for i in fleet.instances if i.state == "pending" and i.offer in memory.shortages}
+    left = rules.launch.per_hour - sum(n for at, n in memory.launches if at > now - 3600.0)
     while missing > 0:
+        if left <= 0:
+            text = f"{missing} replicas short: {rules.launch.per_hour} launches in the last hour are the limit"
+            draft.note("launch_rate", text)
+            return
         offer = _choose(draft, memory, now, probed)
         if offer is None:
             waits = [s.until for s in memory.shortages.values() if s.until > now]
@@ -201,6 +206,7 @@ def _order(draft: _Draft, missing: int, fleet: Fleet, memory: Memory) -> None:
             probed.add(offer.key)
         spend += offer.usd_per_hour
         missing -= offer.replicas
+        left -= 1
 
 
 def _choose(draft: _Draft, memory: Memory, now: float, probed: set[str]) -> Offer | None:

@@ -178,13 +178,14 @@ class Flap:
 
 @dataclass(frozen=True, slots=True)
 class LaunchLimits:
-    """How long an order may take, and how long an offer that could not be had is left alone."""
+    """How long an order may take, how long an offer that could not be had rests, and how many orders an hour."""
 
     limit_s: float = 300.0
     register_s: float = 900.0
     shortage_s: float = 180.0
     shortage_max_s: float = 1800.0
     shortage_reset_s: float = 10800.0
+    per_hour: int = 120
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ def test_a_fleet_report_that_is_too_old_holds() -> None:
 
 def test_the_first_decision_after_a_cold_start_is_the_present_size() -> None:
     assert wanted(rules(), world(10.0, there=fleet(5)), Memory()) == 5
+    assert wanted(rules(), world(200.0, there=fleet(5)), Memory()) == 5, "in both directions"
+    assert wanted(rules(bounds=Bounds(7, 20)), world(200.0, there=fleet(5)), Memory()) == 7, "but the bounds hold"
 
 
 def test_pending_replicas_are_not_ordered_again() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.engine import decide
+from autoscaler.memory import remember
 from autoscaler.planner import admit, plan
 from autoscaler.ruleset import Bounds, LaunchLimits, RuleSet, ScaleIn
 from autoscaler.types import (
@@ -172,6 +173,16 @@ def test_action_ids_are_the_same_for_the_same_decision_and_differ_between_two() 
     other = plan(rules(), decided(7, number=9), world(0.0), settled(7)).actions
     assert not {a.id for a in once} & {a.id for a in other}
     assert len({a.id for a in once}) == 3
+
+
+def test_a_pool_orders_at_most_so_often_in_an_hour_and_says_so() -> None:
+    r = rules(launch=LaunchLimits(per_hour=5))
+    busy = replace(settled(9), launches=((NOW - 3700, 9), (NOW - 60, 3)))
+    made = plan(r, decided(9), world(0.0), busy)
+    assert len(made.actions) == 2
+    assert made.reasons[-1].text == "3 replicas short: 5 launches in the last hour are the limit"
+    first = plan(r, decided(6), world(0.0), settled(6))
+    assert remember(r, settled(6), decided(6), first).launches == ((NOW, 2),)
 
 
 def test_one_pass_launches_at_most_so_many_over_all_pools() -> None:

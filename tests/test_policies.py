@@ -153,6 +153,26 @@ def test_without_a_declared_share_the_capacity_counts(capacity: Reading | None, 
     assert (proposal.sense, proposal.replicas) == expected
 
 
+@pytest.mark.parametrize(
+    ("waiting", "current", "sense", "replicas"),
+    [
+        pytest.param(reading(0.0), 9, "size", 4, id="nothing waits"),
+        pytest.param(reading(1200.0), 4, "size", 5, id="what waits is demand until it is cleared"),
+        pytest.param(reading(None), 9, "size", 4, id="known to be nothing"),
+        pytest.param(reading(1200.0, "stale"), 4, "raise", 5, id="an old queue is a lower bound"),
+        pytest.param(reading(0.0, "partial"), 9, "hold", 9, id="a queue of which a part is unknown lowers nothing"),
+        pytest.param(reading(None, "missing"), 9, "hold", 9, id="nor does one that nobody knows"),
+        pytest.param(reading(-5.0), 9, "hold", 9, id="nor one that cannot be"),
+        pytest.param(reading(None, "missing"), 2, "raise", 4, id="and the rest of the demand still raises"),
+    ],
+)
+def test_a_backlog_counts_as_demand(waiting: Reading, current: int, sense: str, replicas: int) -> None:
+    # 40 requests/s at 10 each, and 1,200 waiting to be cleared in two minutes are 10 requests/s more.
+    target = Target("load", 10.0, backlog="queue", clear_s=120.0)
+    proposal = ask(target, current, load=reading(40.0), queue=waiting)
+    assert (proposal.sense, proposal.replicas) == (sense, replicas)
+
+
 def test_a_stale_capacity_never_lowers() -> None:
     proposal = ask(Target("load"), 40, load=reading(400.0), capacity=reading(50.0, "stale"))
     assert (proposal.sense, proposal.replicas) == ("hold", 40)

@@ -111,7 +111,7 @@ def test_every_section_reaches_its_value() -> None:
         "scale_in: {tolerance: 0.2, rate: {replicas: 3, percent: 5%, per: 2m}, cool_off: 1m, settle: 2s,\n"
         "           victim: newest, by: 2, to_zero_after: 10m}\n"
         "flap: {moves: 6, per: 30m}\n"
-        "launch: {limit: 1m, register: 2m, shortage: 10s, shortage_max: 1m, shortage_reset: 1h}\n"
+        "launch: {limit: 1m, register: 2m, shortage: 10s, shortage_max: 1m, shortage_reset: 1h, per_hour: 30}\n"
         "warm_pool: {min: 2, state: running}\n"
     )
     assert (rules.priority, rules.tick_s, rules.utilisation_target) == (-3, 5.0, 0.75)
@@ -129,7 +129,7 @@ def test_every_section_reaches_its_value() -> None:
         to_zero_after_s=600.0,
     )
     assert dataclasses.astuple(rules.flap) == (6, 1800.0)
-    assert dataclasses.astuple(rules.launch) == (60.0, 120.0, 10.0, 60.0, 3600.0)
+    assert dataclasses.astuple(rules.launch) == (60.0, 120.0, 10.0, 60.0, 3600.0, 30)
     assert rules.warm_pool == WarmPool(2, "fixed", "running")
     assert rules_of("scale_out: {burst: {ratio: 3}}").scale_out.burst == BurstGuard(30.0, 3.0, 60.0)
 

@@ -23,6 +23,8 @@ class Target:
 
     per_replica None: the reading `capacity` times `utilisation_target`. tolerance_out, tolerance_in: the exact need
     may be this share above or below the size in force before it changes. unit: what follows numbers in texts ("/s").
+    backlog: a signal of waiting work, which counts as demand on top: what waits is to be cleared within `clear_s`
+    seconds (law 5: demand is measured at arrival, plus the hidden queue).
     """
 
     signal: str
@@ -31,6 +33,8 @@ class Target:
     tolerance_in: float = 0.10
     utilisation_target: float = 0.80
     unit: str = ""
+    backlog: str | None = None
+    clear_s: float = 120.0
 
     def __post_init__(self) -> None:
         faults = []
@@ -41,6 +45,10 @@ class Target:
         for key, value in (("tolerance_out", self.tolerance_out), ("tolerance_in", self.tolerance_in)):
             if not 0 <= value < 1:
                 faults.append(f"target: {key} is {value}, but must be from 0 to below 1; write a share like 0.1")
+        if not (math.isfinite(self.clear_s) and self.clear_s > 0):
+            faults.append(
+                f"target: clear_s is {self.clear_s}, but must be above 0; write the seconds to clear a queue in"
+            )
         if not 0 < self.utilisation_target <= 1:
             faults.append(f"target: utilisation_target is {self.utilisation_target}, but must be above 0 and at most 1")
         if faults:
@@ -51,20 +59,33 @@ class Target:
 
         A fresh zero is a true zero and needs no replica. Frozen, missing, negative and infinite readings hold.
         """
-        reading = readings.get(self.signal)
-        if reading is None:
-            return _hold(current, f"{self.signal} has no reading")
-        if reading.value is None or reading.quality in ("frozen", "missing"):
-            return _hold(current, f"{self.signal} is {reading.quality}" + _detail(reading))
-        if not (math.isfinite(reading.value) and reading.value >= 0):
-            return _hold(current, f"{self.signal} reads {reading.value}, which no demand can be")
+        unknown = _unusable(self.signal, readings)
+        if unknown:
+            return _hold(current, unknown)
         share, share_text = self._share(readings)
         if share is None:
             return _hold(current, share_text)
-        exact = reading.value / share
-        if not exact < 1e9:
-            return _hold(current, f"{self.signal} {amount(reading.value)} at {share_text} is beyond any pool")
-        return (self._judge(reading, readings, exact, share_text, current),)
+        demand = self._demand(readings)
+        if not demand.work / share < 1e9:
+            return _hold(current, f"{demand.text} at {share_text} is beyond any pool")
+        return (self._judge(demand, demand.work / share, share_text, current),)
+
+    def _demand(self, readings: Mapping[str, Reading]) -> _Demand:
+        """The signal, and what waits on top of it. A backlog that is not known may be more, so nothing shrinks."""
+        work = readings[self.signal].value or 0.0
+        text = f"{self.signal} {amount(work)}{self.unit}"
+        lesser = [_lesser(self.signal, readings[self.signal])]
+        if self.per_replica is None:
+            lesser.append(_lesser("the capacity of a replica", readings[CAPACITY]))
+        if self.backlog is not None:
+            waiting = readings.get(self.backlog)
+            known = waiting.value if waiting is not None else None
+            if known is not None and math.isfinite(known) and known > 0:
+                work += known / self.clear_s
+                text += f" and {amount(known)} waiting"
+            unknown = _unusable(self.backlog, readings) if known is not None or not _idle(waiting) else ""
+            lesser.append(unknown or (_lesser(self.backlog, waiting) if waiting is not None else ""))
+        return _Demand(work, text, "; ".join(filter(None, lesser)))
 
     def _share(self, readings: Mapping[str, Reading]) -> tuple[float | None, str]:
         """Work per replica and its text; without one None and why."""
@@ -79,23 +100,16 @@ class Target:
         planned = f"{self.utilisation_target:.0%} of its capacity {amount(capacity.value)}{self.unit}"
         return share, f"{amount(share)}{self.unit} each ({planned})"
 
-    def _judge(
-        self, reading: Reading, readings: Mapping[str, Reading], exact: float, share_text: str, current: int
-    ) -> Proposal:
-        assert reading.value is not None
+    def _judge(self, demand: _Demand, exact: float, share_text: str, current: int) -> Proposal:
         need = math.ceil(exact * (1 - ROUNDING))
-        needs = f"{self.signal} {amount(reading.value)}{self.unit} needs {replicas(need)} at {share_text}"
+        needs = f"{demand.text} needs {replicas(need)} at {share_text}"
         dead_band = self._inside_dead_band(exact, current)
-        quality = reading.quality
-        capacity = readings.get(CAPACITY) if self.per_replica is None else None
-        if quality == "fresh" and capacity is not None and capacity.quality != "fresh":
-            quality, needs = capacity.quality, f"{needs}, from a capacity that is {capacity.quality}"
-        if quality == "fresh":
+        if not demand.lesser:
             if dead_band:
                 return Proposal("", "size", current, f"{needs}; inside the dead band around {current}")
             return Proposal("", "size", need, needs)
         # What is not whole or not of now is a lower bound: it may raise and never lowers.
-        lesser = f"{needs}; {self.signal} is {reading.quality}{_detail(reading)} and may only raise"
+        lesser = f"{needs}; {demand.lesser}, so it may only raise"
         if need > current and not dead_band:
             return Proposal("", "raise", need, lesser)
         return Proposal("", "hold", current, lesser)
@@ -105,6 +119,36 @@ class Target:
             return False
         off = exact / current - 1
         return -self.tolerance_in - ROUNDING <= off <= self.tolerance_out + ROUNDING
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """Work per second, how it came about, and which readings in it are less than fresh (empty: none)."""
+
+    work: float
+    text: str
+    lesser: str
+
+
+def _unusable(name: str, readings: Mapping[str, Reading]) -> str:
+    """Why a reading tells no amount of work; empty if it does."""
+    reading = readings.get(name)
+    if reading is None:
+        return f"{name} has no reading"
+    if reading.value is None or reading.quality in ("frozen", "missing"):
+        return f"{name} is {reading.quality}{_detail(reading)}"
+    if not (math.isfinite(reading.value) and reading.value >= 0):
+        return f"{name} reads {reading.value}, which no demand can be"
+    return ""
+
+
+def _idle(reading: Reading | None) -> bool:
+    """Known to be nothing: the sources answered and there was nothing to measure."""
+    return reading is not None and reading.quality == "fresh" and reading.value is None
+
+
+def _lesser(name: str, reading: Reading) -> str:
+    return "" if reading.quality == "fresh" else f"{name} is {reading.quality}{_detail(reading)}"
 
 
 def _hold(current: int, text: str) -> tuple[Proposal, ...]:

@@ -25,6 +25,8 @@ class TargetSection(Section):
 
     signal: SignalName = Field(description="The signal that is shared out.", examples=["load"])
     per_replica: PerReplica = key("auto", "What one replica should carry; auto = its capacity x utilisation_target.")
+    backlog: SignalName | None = key(None, "A signal of waiting work, which counts as demand on top.")
+    clear: Span = key("2m", "The time in which the backlog is to be worked off.")
 
 
 class ScheduleSection(Section):

@@ -215,6 +215,9 @@ def _targets(model: PoolFile) -> Iterator[Finding]:
         if name not in model.signals:
             yield (*way, "signal"), f"{name!r} is not a signal of this pool{_near(name, model)}"
             continue
+        backlog = rule.target.backlog
+        if backlog is not None and backlog not in model.signals:
+            yield (*way, "backlog"), f"{backlog!r} is not a signal of this pool{_near(backlog, model)}"
         unit = unit_of(name, model.signals)
         if each is not None:
             text = unit_fault(each, name, unit)

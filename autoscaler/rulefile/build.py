@@ -78,6 +78,7 @@ def build(model: PoolFile, defaults: Defaults, *, file: str = "", digest: str = 
             shortage_s=model.launch.shortage,
             shortage_max_s=model.launch.shortage_max,
             shortage_reset_s=model.launch.shortage_reset,
+            per_hour=model.launch.per_hour,
         ),
         warm_pool=WarmPool(model.warm_pool.min, model.warm_pool.size, model.warm_pool.state),  # type: ignore[arg-type]
         hash=digest,
@@ -171,6 +172,8 @@ def _policy(section: RuleSection, model: PoolFile) -> Policy | None:
             tolerance_in=model.scale_in.tolerance,
             utilisation_target=model.utilisation_target,
             unit=f" {per_replica.unit}" if per_replica and per_replica.unit else "",
+            backlog=section.target.backlog,
+            clear_s=section.target.clear,
         )
     if section.schedule is not None and section.limits is not None:
         s = section.schedule

@@ -142,6 +142,7 @@ class LaunchSection(Section):
     shortage: Duration = key("180s", "An offer that could not be had is left alone this long, doubling each time.")
     shortage_max: Duration = key("30m", "The doubling ends here.")
     shortage_reset: Duration = key("3h", "After this long without a miss it starts anew.")
+    per_hour: Count = key("120", "Most orders of the pool in any hour.")
 
 
 class WarmPoolSection(Section):

@@ -127,7 +127,8 @@ def _ticks(rules: RuleSet, case: Case) -> Iterator[_Tick]:
     times = np.arange(0.0, last + rules.tick_s, rules.tick_s)
     series = {name: _values(course, times) for name, course in case.courses}
     instances = tuple(_instance(rules, n, case.start, case.start) for n in range(case.fleet))
-    memory, raised, ordered = Memory(), dict[str, Alert](), case.fleet
+    # A pool that was at its size all along: what a first decision may do is no matter of the rules.
+    memory, raised, ordered = Memory(want=case.fleet), dict[str, Alert](), case.fleet
     for index, at_s in enumerate(times):
         now = case.start + float(at_s)
         instances = tuple(

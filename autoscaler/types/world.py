@@ -32,7 +32,7 @@ class Memory:
     over a window are their first entries. changes: (at, from, to) of the wanted size. met_since: condition -> when
     it became true. cooldown_until: rule -> when it may act again. asked: rule that cools down -> the size that it
     asked for, as long as limits let through only a part. watched_since: start of the unbroken observation that a
-    scale-in window needs.
+    scale-in window needs. launches: (at, how many) of the last hour.
     """
 
     number: int = 0
@@ -48,6 +48,7 @@ class Memory:
     burst: Burst | None = None
     shortages: Mapping[str, Shortage] = field(default_factory=dict)
     launched_at: float | None = None
+    launches: tuple[tuple[float, int], ...] = ()
     idle_since: float | None = None
     withheld: tuple[int, int] | None = None
     alerts: Mapping[str, Alert] = field(default_factory=dict)
