@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import platform
 from importlib.metadata import version
+
+import structlog
 
 from autoscaler import __version__
 from benchmarks import prometheus
@@ -41,6 +44,8 @@ def main() -> None:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
     # One core is what is claimed; BLAS must know before the first benchmark loads numpy.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # What hangs on purpose would fill the screen with warnings.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     print(facts(), flush=True)
     for name in given or NAMES:
         show(importlib.import_module(f"benchmarks.{name}").run(), name)

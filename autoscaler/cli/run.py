@@ -44,6 +44,9 @@ def run(
     import signal
     import threading
 
+    # Bands are small products, which more threads make slower and which must not crowd out the tick.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from autoscaler.cli.logs import set_up_logging
     from autoscaler.configfile import read_config
     from autoscaler.service import Service
