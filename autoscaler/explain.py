@@ -30,6 +30,10 @@ _QUALITIES = {
 }
 
 
+HOLDING = ("burst", "stabilization", "cool_off", "rates", "flap", "override", "pause", "zero", "bounds")
+"""Limits that may have set the number last; what else ends a decision's reasons is a rule or the state found."""
+
+
 def explain(decision: Decision, plan: Plan | None = None) -> str:
     """What was decided and why, in paragraphs of lines. Instants are UTC; ages are as of the decision."""
     paragraphs = [
@@ -154,7 +158,11 @@ def _order(launch: Launch) -> str:
 
 def _closing(decision: Decision) -> Iterator[str]:
     if decision.next_change_at is None:
-        yield "Nothing holds the number back: the next tick may change it."
+        holds = decision.reasons[-1].source
+        if holds in HOLDING:
+            yield f"What holds the number ({holds}) has no known end: it depends on what is measured next."
+        else:
+            yield "Nothing holds the number back: the next tick may change it."
     else:
         wait_s = max(0.0, decision.next_change_at - decision.at)
         yield f"Next possible change: {clock_text(decision.next_change_at)}, {wait_s:.0f} s after this decision."

@@ -8,7 +8,19 @@ from dataclasses import replace
 from autoscaler import limits
 from autoscaler.planner import overdue
 from autoscaler.ruleset import RuleSet
-from autoscaler.types import Action, Decision, Fleet, Instance, Launch, Memory, Outcome, Plan, Shortage
+from autoscaler.types import (
+    Action,
+    Decision,
+    Fleet,
+    Instance,
+    Launch,
+    Memory,
+    Operate,
+    Outcome,
+    Plan,
+    Refusal,
+    Shortage,
+)
 
 MEMORY_GAP_TICKS = 4
 HOUR_S = 3600.0
@@ -72,6 +84,9 @@ def awake(rules: RuleSet, now: float, memory: Memory) -> Memory:
             k: replace(s, until=min(s.until, now + rules.launch.shortage_max_s), last_at=min(s.last_at, now))
             for k, s in memory.shortages.items()
         },
+        refusals={
+            k: replace(r, until=min(r.until, now + rules.launch.shortage_max_s)) for k, r in memory.refusals.items()
+        },
     )
 
 
@@ -96,6 +111,8 @@ def learn(
     """
     memory = awake(rules, now, memory)
     shortages = {k: s for k, s in memory.shortages.items() if now - s.last_at <= rules.launch.shortage_reset_s}
+    here = {i.id for i in fleet.instances} if fleet is not None else set()
+    refusals = {k: r for k, r in memory.refusals.items() if fleet is None or k in here}
     withheld = memory.withheld
     for action, outcome in finished:
         if outcome.status == "withheld" and memory.want is not None:
@@ -104,6 +121,10 @@ def learn(
             known = shortages.get(action.offer.key)
             if known is not None and not known.never_served:
                 del shortages[action.offer.key]
+        elif isinstance(action, Operate):
+            before = refusals.pop(action.instance, None)
+            if outcome.status == "failed":
+                refusals[action.instance] = _refused(rules, before, now)
         elif isinstance(action, Launch) and outcome.status == "failed":
             key = action.offer.key
             shortages[key] = _missed(rules, shortages.get(key), key, now)
@@ -118,7 +139,13 @@ def learn(
             shortages[i.offer] = replace(missed, until=until, never_served=True)
         elif known is not None and known.never_served and i.state == "ready" and i.requested_at >= known.last_at:
             del shortages[i.offer]
-    return replace(memory, shortages=shortages, withheld=withheld)
+    return replace(memory, shortages=shortages, refusals=refusals, withheld=withheld)
+
+
+def _refused(rules: RuleSet, before: Refusal | None, now: float) -> Refusal:
+    """The first is asked again after one tick, then the wait doubles."""
+    misses = 1 if before is None else before.misses + 1
+    return Refusal(now + min(rules.launch.shortage_max_s, rules.tick_s * 2.0 ** (misses - 1)), misses)
 
 
 def _died_young(rules: RuleSet, instance: Instance) -> bool:

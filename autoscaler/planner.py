@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -37,25 +37,33 @@ OPERATE_LIMIT_S = 60.0
 class _Draft:
     """A plan while it is being made; numbers its actions so that each has an id of its own.
 
-    silent: providers that cannot be asked now; what they host counts and is left alone.
+    silent: providers that cannot be asked now; what they host counts and is left alone. resting: instances whose
+    provider refused to act on them, and until when they are not asked for again.
     """
 
     rules: RuleSet
     decision: Decision
     silent: frozenset[str] = frozenset()
+    resting: Mapping[str, float] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
 
     def operate(
         self, kind: Literal["start", "drain", "resume", "stop", "terminate"], instance: Instance, why: str
-    ) -> None:
+    ) -> bool:
+        """Plans it and returns True, unless the instance rests after a refusal."""
         at = self.decision.at
+        rest_s = self.resting.get(instance.id, at) - at
+        if rest_s > 0:
+            self.note("refused", f"{kind} {instance.id}: its provider refused, asked again in {rest_s:.0f} s")
+            return False
         provider = _provider(instance)
         id_ = action_id(self.decision, len(self.actions), instance.id)
         self.actions.append(
             Operate(id_, instance.pool, at, at + OPERATE_LIMIT_S, kind, instance.id, provider, instance.replicas)
         )
         self.reasons.append(Reason(kind, self.decision.want, f"{kind} {instance.id}: {why}"))
+        return True
 
     def launch(self, offer: Offer, attempt: int) -> None:
         at = self.decision.at
@@ -81,7 +89,8 @@ def plan(rules: RuleSet, decision: Decision, world: World, memory: Memory) -> Pl
     if fleet is None or decision.blind:
         return Plan(decision.pool, decision.number)
     silent = fleet.silent(world.now - rules.patience_s)
-    draft = _Draft(rules, decision, frozenset(name for name, _ in silent))
+    resting = {name: refusal.until for name, refusal in memory.refusals.items()}
+    draft = _Draft(rules, decision, frozenset(name for name, _ in silent), resting)
     if memory.withheld == (decision.want, fleet.size):
         draft.note("shadow", f"going from {fleet.size} to {decision.want} was withheld already")
         return Plan(decision.pool, decision.number, (), tuple(draft.reasons))
@@ -166,13 +175,13 @@ def _grow(draft: _Draft, alive: Sequence[Instance], missing: int, fleet: Fleet, 
     for i in sorted(draft.within_reach(alive, "draining"), key=lambda i: -i.since):
         if missing <= 0:
             return
-        draft.operate("resume", i, "wanted again before it had left")
-        missing -= i.replicas
+        if draft.operate("resume", i, "wanted again before it had left"):
+            missing -= i.replicas
     for i in sorted(draft.within_reach(alive, "warm"), key=lambda i: i.since):
         if missing <= 0:
             return
-        draft.operate("start", i, "from the warm pool")
-        missing -= i.replicas
+        if draft.operate("start", i, "from the warm pool"):
+            missing -= i.replicas
     _order(draft, missing, fleet, memory)
 
 
@@ -223,16 +232,15 @@ def _shrink(draft: _Draft, alive: Sequence[Instance], want: int) -> None:
     size = sum(i.replicas for i in alive if i.state in ("pending", "ready"))
     # What is not listed yet cannot be told to stop; it is cancelled when it appears.
     for i in sorted(draft.within_reach(alive, "pending"), key=lambda i: -i.requested_at):
-        if size - i.replicas >= want:
-            draft.operate("terminate", i, "surplus, and not serving yet")
+        if size - i.replicas >= want and draft.operate("terminate", i, "surplus, and not serving yet"):
             size -= i.replicas
     # A pending replica serves nobody yet: ready ones leave only when the other ready ones are enough by themselves.
     serving = sum(i.replicas for i in alive if i.state == "ready")
     for i in sorted(draft.within_reach(alive, "ready"), key=_victim_key(draft.rules.scale_in.victim)):
         if serving - i.replicas >= want:
             flight = "unknown" if i.in_flight is None else str(i.in_flight)
-            draft.operate("drain", i, f"surplus, {flight} requests in flight")
-            serving -= i.replicas
+            if draft.operate("drain", i, f"surplus, {flight} requests in flight"):
+                serving -= i.replicas
 
 
 def _victim_key(victim: str) -> Callable[[Instance], Any]:

@@ -72,6 +72,12 @@ def test_a_limit_that_holds_says_when_it_lets_go() -> None:
     assert "Next possible change: 2026-09-21 14:14:10 UTC, 50 s after this decision." in text
 
 
+def test_a_limit_without_an_end_is_not_called_nothing() -> None:
+    decision = decide(rules(), world(load=900.0), settled(4))
+    assert decision.reasons[-1].source == "bounds"
+    assert "What holds the number (bounds) has no known end" in explain(decision)
+
+
 def test_nothing_to_hold_back_is_said_too() -> None:
     decision = decide(rules(), world(load=30.0), settled(4))
     assert explain(decision).rstrip().split("\n")[-2:] == [

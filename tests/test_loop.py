@@ -26,7 +26,7 @@ from collectors.sim import SimCollector
 from providers.sim import SimProvider
 from tests.scenarios.pools import pool, simulate
 from tests.test_dispatch import Scripted, wait_for
-from tests.worlds import condition
+from tests.worlds import condition, instance
 
 
 @dataclass
@@ -94,6 +94,24 @@ def test_a_rule_file_that_is_removed_leaves_its_instances_alone() -> None:
     sim.run(600)
     assert sim.loop.board.pools() == {}
     assert sim.cluster.report().size == size
+
+
+def test_a_provider_that_refuses_to_act_on_an_instance_is_asked_ever_more_rarely() -> None:
+    clock = SimClock(START)
+    there = tuple(instance(n, since=START - 3600, requested_at=START - 4000) for n in range(2))
+
+    def refuse(action: Action) -> Outcome:
+        return Outcome(action.id, action.pool, "failed", clock.now(), error="credentials", text="not allowed")
+
+    provider = Scripted(act=refuse, look=lambda: Fleet(clock.now(), there))
+    ruled = replace(pool(), bounds=Bounds(0, 1), rules=())
+    loop = Loop(clock, lambda: {"chat": ruled}, (), Store(None), Journal(), {"sim": Inline(provider, clock)})
+    loop.run(until=START + 1800)
+    assert loop.stats.ticks >= 120
+    assert 8 <= len(provider.applied) <= 20, "each of two is asked some eight times in half an hour"
+    decision = loop.board.pools()["chat"]
+    assert decision.plan is not None
+    assert any("its provider refused" in r.text for r in decision.plan.reasons)
 
 
 class Stuck(Scripted):

@@ -9,7 +9,7 @@ import pytest
 from autoscaler.engine import decide
 from autoscaler.memory import awake, learn, remember
 from autoscaler.ruleset import LaunchLimits, ScaleIn, ScaleOut
-from autoscaler.types import Fleet, Memory, Plan, Shortage
+from autoscaler.types import Fleet, Memory, Operate, Outcome, Plan, Shortage
 from tests.worlds import NOW, OFFER, fleet, instance, queue_step, rules, settled, world
 
 
@@ -97,3 +97,17 @@ def test_a_window_spans_only_gaps_that_leave_it_something_to_prove(
     r = rules(scale_in=ScaleIn(stabilization_s=window_s))
     memory = replace(settled(4), last_at=NOW - gap_s)
     assert (awake(r, NOW, memory).watched_since == memory.watched_since) is watched
+
+
+def test_a_refusal_is_remembered_with_a_growing_rest_until_the_instance_obeys_or_is_gone() -> None:
+    drain = Operate("d1", "chat", NOW, NOW + 60, "drain", "chat-1", "sim")
+    failed, done = (Outcome("d1", "chat", status, NOW, "chat-1") for status in ("failed", "done"))
+    memory = settled(2)
+    rests = []
+    for _ in range(9):
+        memory = learn(rules(), memory, [(drain, failed)], fleet(2), NOW)
+        rests.append(memory.refusals["chat-1"].until - NOW)
+    assert rests == [15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1800.0, 1800.0]
+    assert learn(rules(), memory, [(drain, done)], fleet(2), NOW).refusals == {}
+    assert learn(rules(), memory, [], fleet(1), NOW).refusals == {}
+    assert learn(rules(), memory, [], None, NOW).refusals == memory.refusals

@@ -24,6 +24,7 @@ from autoscaler.types import (
     Override,
     Plan,
     Reason,
+    Refusal,
     Shortage,
 )
 from tests.worlds import NOW, OFFER, fleet, instance, rules, settled, world
@@ -173,6 +174,21 @@ def test_action_ids_are_the_same_for_the_same_decision_and_differ_between_two() 
     other = plan(rules(), decided(7, number=9), world(0.0), settled(7)).actions
     assert not {a.id for a in once} & {a.id for a in other}
     assert len({a.id for a in once}) == 3
+
+
+def test_an_instance_whose_provider_refused_rests_and_the_next_best_is_taken() -> None:
+    resting = replace(settled(3), refusals={"chat-3": Refusal(NOW + 30, 2)})
+    made = plan(rules(), decided(3), world(0.0, there=fleet(4)), resting)
+    assert kinds(list(made.actions)) == ["drain chat-2"]
+    assert made.reasons[0].text == "drain chat-3: its provider refused, asked again in 30 s"
+    over = replace(resting, refusals={"chat-3": Refusal(NOW, 2)})
+    assert kinds(actions(3, fleet(4), memory=over)) == ["drain chat-3"]
+
+
+def test_a_resume_that_was_refused_is_made_up_for_by_a_launch() -> None:
+    there = replace(fleet(2), instances=(*fleet(2).instances, instance(9, "draining", since=NOW - 5)))
+    resting = replace(settled(3), refusals={"chat-9": Refusal(NOW + 30, 1)})
+    assert kinds(actions(3, there, memory=resting)) == ["launch"]
 
 
 def test_a_pool_orders_at_most_so_often_in_an_hour_and_says_so() -> None:

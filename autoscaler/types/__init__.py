@@ -33,7 +33,7 @@ from autoscaler.types.seen import (
     Reading,
     SeriesKey,
 )
-from autoscaler.types.world import Memory, Shortage, World
+from autoscaler.types.world import Memory, Refusal, Shortage, World
 
 __all__ = [
     "Action",
@@ -66,6 +66,7 @@ __all__ = [
     "Quality",
     "Reading",
     "Reason",
+    "Refusal",
     "Sense",
     "SeriesKey",
     "Severity",

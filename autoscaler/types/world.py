@@ -25,6 +25,14 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """An instance that its provider would not act on: left alone until then; the wait doubles with each in a row."""
+
+    until: float
+    misses: int
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """All that one tick of a pool leaves to the next; a snapshot of it is in the journal.
 
@@ -32,7 +40,7 @@ class Memory:
     over a window are their first entries. changes: (at, from, to) of the wanted size. met_since: condition -> when
     it became true. cooldown_until: rule -> when it may act again. asked: rule that cools down -> the size that it
     asked for, as long as limits let through only a part. watched_since: start of the unbroken observation that a
-    scale-in window needs. launches: (at, how many) of the last hour.
+    scale-in window needs. launches: (at, how many) of the last hour. refusals: by instance id.
     """
 
     number: int = 0
@@ -47,6 +55,7 @@ class Memory:
     asked: Mapping[str, int] = field(default_factory=dict)
     burst: Burst | None = None
     shortages: Mapping[str, Shortage] = field(default_factory=dict)
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
     launched_at: float | None = None
     launches: tuple[tuple[float, int], ...] = ()
     idle_since: float | None = None
