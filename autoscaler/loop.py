@@ -82,6 +82,7 @@ class Loop:
     _memory: dict[str, Memory] = field(default_factory=dict)
     _timetable: Timetable = field(default_factory=Timetable)
     _answers: Answers = field(default_factory=Answers)
+    _broken: dict[str, str] = field(default_factory=dict)
     _reports: Reports = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,20 +116,19 @@ class Loop:
             ahead = self._timetable.next_at(now)
             woken = self.clock.wait(ahead if until is None else min(ahead, until), self.board.wake)
 
-    def tick(self, now: float, pools: Iterable[str]) -> None:
+    def tick(self, now: float, due: Iterable[RuleSet]) -> None:
         """One pass over some pools. A journal that cannot be written means that nothing is done, and said."""
         began = monotonic()
-        rules = self.rules()
         open_by_pool: dict[str, list[Action]] = defaultdict(list)
         for action in self.journal.open_intents():
             open_by_pool[action.pool].append(action)
         considered: list[Considered] = []
-        for pool in sorted(pools, key=lambda p: (-rules[p].priority, p)):
-            self._timetable.ticked(pool, rules[pool].tick_s, now)
+        for rules in sorted(due, key=lambda r: (-r.priority, r.pool)):
+            self._timetable.ticked(rules.pool, rules.tick_s, now)
             try:
-                considered.append(self._consider(rules[pool], now, open_by_pool[pool]))
+                considered.append(self._consider(rules, now, open_by_pool[rules.pool]))
             except Exception as error:  # noqa: BLE001 - the border of one pool; `_broke` logs the traceback
-                self._broke(rules[pool], now, error)
+                self._broke(rules, now, error)
         self._commit(considered, now, open_by_pool)
         self.stats.ticks += len(considered)
         self.stats.last_pass_at = now
@@ -153,19 +153,23 @@ class Loop:
                 for batch in collector.collect(now):
                     self.store.add(batch)
                     touched.update(value for name, value in batch.labels if name == "pool")
-            except Exception:
+            except Exception as error:
                 self.stats.failures += 1
-                log.exception("collector broke", collector=type(collector).__name__)
+                name, text = type(collector).__name__, f"{type(error).__name__}: {error}"
+                if self._broken.get(name) != text:  # once, not at every pass
+                    log.exception("collector broke", collector=name)
+                self._broken[name] = text
         return touched | self._answers.collect(self.hands.values()) | self._reports.changed()
 
-    def _due(self, now: float, touched: set[str]) -> list[str]:
+    def _due(self, now: float, touched: set[str]) -> list[RuleSet]:
+        # Read once a pass: another thread may put new rules in force at any time.
         rules = self.rules()
         self._answers.forget_all_but(rules.keys())
         for gone in self._timetable.forget_all_but(rules.keys()):
             self.board.remove(gone)
         due = self._timetable.due(now, rules, touched)
         self.stats.late_s = self._timetable.late_s
-        return due
+        return [rules[pool] for pool in due]
 
     # --- read, decide, plan -------------------------------------------------------------------------------------
 
@@ -205,26 +209,32 @@ class Loop:
 
     def _commit(self, considered: Sequence[Considered], now: float, open_by_pool: Mapping[str, list[Action]]) -> None:
         plans = admit([c.plan for c in considered], self.max_launches)
-        entries = []
+        made: list[tuple[Considered, Entry]] = []
         tell: list[Alert] = []
         for c, admitted in zip(considered, plans, strict=True):
-            before = self._memory.get(c.rules.pool, Memory())
-            tell += alerts.due(before.alerts, c.memory.alerts)
-            entries.append(Entry(c.decision, admitted, c.outcomes, remember(c.rules, c.memory, c.decision, admitted)))
+            try:
+                memory = remember(c.rules, c.memory, c.decision, admitted)
+                due = alerts.due(self._memory.get(c.rules.pool, Memory()).alerts, memory.alerts)
+            except Exception as error:  # noqa: BLE001 - the border of one pool; `_broke` logs the traceback
+                self._broke(c.rules, now, error)
+                continue
+            made.append((c, Entry(c.decision, admitted, c.outcomes, memory)))
+            tell += due
         began = monotonic()
         try:
-            self.journal.record(entries)
+            self.journal.record([entry for _, entry in made])
         except StorageError as error:
             self.stats.journal_failures += 1
             if self.stats.problem != str(error):  # once, not at every tick
                 log.error("journal refused, nothing is done", problem=str(error))
             self.stats.problem = str(error)
-            for c in considered:
-                self.board.publish(PoolView(c.rules, now, c.decision, None, c.fleet, (), str(error)))
+            for c, _ in made:
+                known = tuple(self._memory.get(c.rules.pool, Memory()).alerts.values())
+                self.board.publish(PoolView(c.rules, now, c.decision, None, c.fleet, known, str(error)))
             return
         self.stats.problem = ""
         self.stats.journal_s = monotonic() - began
-        for c, entry in zip(considered, entries, strict=True):
+        for c, entry in made:
             pool = c.rules.pool
             self._memory[pool] = entry.memory
             self._answers.recorded(pool, c.outcomes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 
 import numpy as np
 import structlog
@@ -84,6 +85,15 @@ def test_a_pool_whose_provider_is_missing_says_so_and_the_others_go_on() -> None
     sim.loop.run(until=sim.clock.now() + 600)
     assert "no plug-in 'aws'" in sim.loop.board.pools()["lost"].error
     assert sim.cluster.report().size >= 6
+
+
+def test_rules_that_change_in_the_middle_of_a_pass_count_from_the_next_one() -> None:
+    sim = simulate(shape.constant(20.0))
+    there_and_gone = cycle([{"chat": pool()}, {}])
+    sim.loop.rules = lambda: next(there_and_gone)
+    sim.run(600)
+    assert sim.loop.stats.failures == 0
+    assert sim.loop.stats.ticks > 10
 
 
 def test_a_rule_file_that_is_removed_leaves_its_instances_alone() -> None:
