@@ -12,13 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from autoscaler.judge import before
-from autoscaler.measure import CAPACITY
-from autoscaler.policies.target import Target
+from autoscaler.policies.target import BEYOND_ANY_POOL, Target
 from autoscaler.ruleset import BurstGuard, RuleSet
 from autoscaler.types import Burst, Decision, Memory, World
-
-BEYOND_ANY_POOL = 1e9
-"""A need above this is no demand but a broken number; targets hold on it too."""
 
 
 def guard(d: Decision, rules: RuleSet, world: World, memory: Memory) -> Decision:
@@ -54,10 +50,7 @@ def _need(d: Decision, rules: RuleSet, world: World, settings: BurstGuard) -> in
             continue
         reading = d.readings.get(target.signal)
         frame = world.signals.get(target.signal)
-        per_replica = target.per_replica
-        if per_replica is None:
-            capacity = d.readings[CAPACITY].value
-            per_replica = capacity * target.utilisation_target if capacity else None
+        per_replica, _ = target.share(d.readings)
         if reading is None or reading.value is None or per_replica is None:
             continue
         values = [reading.value]

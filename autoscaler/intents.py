@@ -11,6 +11,9 @@ from dataclasses import replace
 
 from autoscaler.types import Action, Fleet, Instance, InstanceState, Launch, Operate, Outcome
 
+SUPERSEDED = "superseded"
+"""Error code of an operation that a later one on the same instance replaced: nobody refused it."""
+
 BECOMES: dict[str, InstanceState] = {
     "drain": "draining",
     "resume": "ready",
@@ -82,7 +85,7 @@ def settle(intents: Iterable[Action], fleet: Fleet, now: float) -> tuple[Outcome
                 found.append(Outcome(intent.id, intent.pool, "failed", now, error="launch_limit", text=late))
         elif last[intent.instance] != intent.id:
             text = "a later operation on the same instance replaces it"
-            found.append(Outcome(intent.id, intent.pool, "failed", now, intent.instance, "superseded", text))
+            found.append(Outcome(intent.id, intent.pool, "failed", now, intent.instance, SUPERSEDED, text))
         elif seen_at >= intent.at and _seen(intent, by_id.get(intent.instance)):
             found.append(Outcome(intent.id, intent.pool, "done", now, intent.instance))
         elif over:

@@ -41,7 +41,6 @@ class Stats:
     pass_began_at: float | None = None
     failures: int = 0
     journal_failures: int = 0
-    last_pass_at: float = 0.0
     last_pass_s: float = 0.0
     slowest_pass_s: float = 0.0
     late_s: float = 0.0
@@ -131,7 +130,6 @@ class Loop:
                 self._broke(rules, now, error)
         self._commit(considered, now, open_by_pool)
         self.stats.ticks += len(considered)
-        self.stats.last_pass_at = now
         self.stats.last_pass_s = monotonic() - began
         self.stats.slowest_pass_s = max(self.stats.slowest_pass_s, self.stats.last_pass_s)
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import math
 
+from autoscaler.policies.target import CAPACITY
 from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.types import FloatArray, Frame, Outlook, Reading, World
-
-CAPACITY = "capacity"
-"""Name of the reading that carries what one replica can serve; no signal may take it."""
 
 
 def measure(rules: RuleSet, world: World) -> dict[str, Reading]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autoscaler import limits
+from autoscaler.intents import SUPERSEDED
 from autoscaler.planner import overdue
 from autoscaler.ruleset import RuleSet
 from autoscaler.types import (
@@ -121,7 +122,7 @@ def learn(
             known = shortages.get(action.offer.key)
             if known is not None and not known.never_served:
                 del shortages[action.offer.key]
-        elif isinstance(action, Operate):
+        elif isinstance(action, Operate) and outcome.error != SUPERSEDED:
             before = refusals.pop(action.instance, None)
             if outcome.status == "failed":
                 refusals[action.instance] = _refused(rules, before, now)

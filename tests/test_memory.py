@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.engine import decide
+from autoscaler.intents import settle
 from autoscaler.memory import awake, learn, remember
 from autoscaler.ruleset import LaunchLimits, ScaleIn, ScaleOut
 from autoscaler.types import Fleet, Memory, Operate, Outcome, Plan, Shortage
@@ -111,3 +112,12 @@ def test_a_refusal_is_remembered_with_a_growing_rest_until_the_instance_obeys_or
     assert learn(rules(), memory, [(drain, done)], fleet(2), NOW).refusals == {}
     assert learn(rules(), memory, [], fleet(1), NOW).refusals == {}
     assert learn(rules(), memory, [], None, NOW).refusals == memory.refusals
+
+
+def test_an_operation_that_a_later_one_replaced_was_refused_by_nobody() -> None:
+    drain = Operate("d1", "chat", NOW, NOW + 60, "drain", "chat-1", "sim")
+    resume = Operate("r1", "chat", NOW + 1, NOW + 61, "resume", "chat-1", "sim")
+    seen = settle([drain, resume], fleet(2, at=NOW + 2), NOW + 2)
+    assert [(o.action, o.status) for o in seen] == [("d1", "failed"), ("r1", "done")]
+    by_id = {a.id: a for a in (drain, resume)}
+    assert learn(rules(), settled(2), [(by_id[o.action], o) for o in seen[:1]], fleet(2), NOW + 2).refusals == {}

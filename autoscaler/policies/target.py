@@ -11,10 +11,13 @@ from autoscaler.types import Fleet, Proposal, Reading
 from autoscaler.words import amount, replicas
 
 CAPACITY = "capacity"
-"""The reading that says what one replica can serve at its objective."""
+"""The reading that says what one replica can serve at its objective; no signal may take its name."""
 
 ROUNDING = 1e-9
 """Relative error that a quotient may carry from floating point: 30.000000001 / 30 is one replica, not two."""
+
+BEYOND_ANY_POOL = 1e9
+"""A need above this is no demand but a broken number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,11 @@ class Target:
         unknown = _unusable(self.signal, readings)
         if unknown:
             return _hold(current, unknown)
-        share, share_text = self._share(readings)
+        share, share_text = self.share(readings)
         if share is None:
             return _hold(current, share_text)
         demand = self._demand(readings)
-        if not demand.work / share < 1e9:
+        if not demand.work / share < BEYOND_ANY_POOL:
             return _hold(current, f"{demand.text} at {share_text} is beyond any pool")
         return (self._judge(demand, demand.work / share, share_text, current),)
 
@@ -87,7 +90,7 @@ class Target:
             lesser.append(unknown or (_lesser(self.backlog, waiting) if waiting is not None else ""))
         return _Demand(work, text, "; ".join(filter(None, lesser)))
 
-    def _share(self, readings: Mapping[str, Reading]) -> tuple[float | None, str]:
+    def share(self, readings: Mapping[str, Reading]) -> tuple[float | None, str]:
         """Work per replica and its text; without one None and why."""
         if self.per_replica is not None:
             return self.per_replica, f"{amount(self.per_replica)}{self.unit} each"
