@@ -51,14 +51,21 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class PlugInConfig:
-    """The settings of one provider or collector by its entry-point name.
+    """The settings of one provider or collector under its name in the configuration.
 
-    They may hold credentials and stay out of every repr. `folder`: what relative paths among them start from.
+    They may hold credentials and stay out of every repr. `folder`: what relative paths among them start from. `use`:
+    its entry-point name where that differs, so that one plug-in can be configured several times.
     """
 
     name: str
     settings: Mapping[str, object] = field(default_factory=dict, repr=False)
     folder: Path = Path()
+    use: str = ""
+
+    @property
+    def plug_in(self) -> str:
+        """The entry-point name."""
+        return self.use or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +222,11 @@ def _targets(config: Config) -> Iterator[Finding]:
 
 
 def _collectors(config: Config) -> Iterator[Finding]:
-    if any(c.name == "scrape" for c in config.collectors):
-        yield "collectors.scrape", "is always at work and needs no entry; write the pages to scrape into targets"
+    for collector in (c for c in config.collectors if c.plug_in == "scrape"):
+        yield (
+            f"collectors.{collector.name}",
+            "is always at work and needs no entry; write the pages to scrape into targets",
+        )
 
 
 def _webhooks(config: Config) -> Iterator[Finding]:

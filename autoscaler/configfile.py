@@ -107,7 +107,9 @@ class Settings(BaseModel):
     targets: list[TargetIn] = Field(default=[], description="pages to scrape that no provider launched")
     providers: dict[str, dict[str, object]] = Field(default={}, description="settings of providers, by provider name")
     collectors: dict[str, dict[str, object]] = Field(
-        default={}, description="collectors beside the scraper, by name, each with its settings; `{}` for none"
+        default={},
+        description="collectors beside the scraper, by name, each with its settings, `{}` for none; with "
+        "`use: PLUG-IN` the name is free, so that one plug-in can be there twice",
     )
     max_replicas: Count | None = Field(default=None, description="upper bound of pools whose file gives none")
     region: str = Field(default="", description="region of offers that name none")
@@ -231,7 +233,7 @@ def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) 
         webhooks=tuple(Webhook(url) for url in webhooks),
         targets=tuple(_target(target) for target in settings.targets),
         providers=tuple(PlugInConfig(name, words, folder) for name, words in settings.providers.items()),
-        collectors=tuple(PlugInConfig(name, words, folder) for name, words in settings.collectors.items()),
+        collectors=tuple(_collector(name, words, folder) for name, words in settings.collectors.items()),
         max_replicas=settings.max_replicas,
         region=settings.region,
         raw_window_s=settings.raw_window,
@@ -241,6 +243,10 @@ def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) 
         log_format=settings.log_format,
         places=places,
     )
+
+
+def _collector(name: str, words: Mapping[str, object], folder: Path) -> PlugInConfig:
+    return PlugInConfig(name, {k: v for k, v in words.items() if k != "use"}, folder, str(words.get("use", "")))
 
 
 def _target(target: TargetIn) -> Target:

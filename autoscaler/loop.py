@@ -28,7 +28,7 @@ from autoscaler.reports import Reports
 from autoscaler.ruleset import RuleSet
 from autoscaler.store import Store
 from autoscaler.timetable import Timetable
-from autoscaler.types import Action, Alert, Decision, Fleet, Frame, Instance, Memory, Outcome, Plan, World
+from autoscaler.types import Action, Alert, Decision, Fleet, Frame, Instance, Memory, Outcome, Past, Plan, World
 
 log = structlog.get_logger()
 
@@ -148,9 +148,13 @@ class Loop:
         touched: set[str] = set()
         for collector in self.collectors:
             try:
-                for batch in collector.collect(now):
-                    self.store.add(batch)
-                    touched.update(value for name, value in batch.labels if name == "pool")
+                for found in collector.collect(now):
+                    if isinstance(found, Past):
+                        self.store.fill(found)
+                        touched.add(found.pool)
+                    else:
+                        self.store.add(found)
+                        touched.update(value for name, value in found.labels if name == "pool")
             except Exception as error:
                 self.stats.failures += 1
                 name, text = type(collector).__name__, f"{type(error).__name__}: {error}"

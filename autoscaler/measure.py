@@ -56,8 +56,7 @@ def _plain(signal: Signal, world: World) -> Reading:
     frame = world.signals.get(signal.name)
     if frame is not None:
         return newest(frame, world.now)
-    detail = "no collector answers PromQL yet" if signal.promql else f"nothing provides {signal.metric}"
-    return Reading(world.now, None, "missing", detail=detail)
+    return Reading(world.now, None, "missing", detail=f"nothing provides {signal.metric or 'answers to its query'}")
 
 
 def _ahead(signal: Signal, plain: dict[str, Reading], world: World, rules: RuleSet) -> Reading:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from autoscaler.types import Action, Bands, Batch, Fleet, Frame, Outcome, Outlook, Proposal, Reading
+from autoscaler.types import Action, Bands, Batch, Fleet, Frame, Outcome, Outlook, Past, Proposal, Reading
 
 if TYPE_CHECKING:
     from threading import Event
@@ -31,7 +31,7 @@ class Clock(Protocol):
 class Collector(Protocol):
     """A source of samples."""
 
-    def collect(self, now: float) -> Iterable[Batch]:
+    def collect(self, now: float) -> Iterable[Batch | Past]:
         """Everything that arrived since the last call; never blocks on the source."""
         ...
 

@@ -25,10 +25,12 @@ from autoscaler.exposition import Counts
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.notify import Notifier
+from autoscaler.queries import queries
 from autoscaler.rulefile.reader import Defaults
 from autoscaler.rulefile.watch import RuleBook
 from autoscaler.store import Store
 from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
+from autoscaler.types import Query
 from autoscaler.watchdog import Watchdog
 from collectors.discovery import Target, instance_targets, static_targets
 from collectors.scrape import Scraper
@@ -230,11 +232,20 @@ class Service:
 
     def _plug_in(self, group: plugins.Group, given: PlugInConfig) -> Any:
         """Built from its settings and, where its class has such fields, from what only the service can give."""
-        known = plugins.fields(plugins.load(group, given.name))
+        known = plugins.fields(plugins.load(group, given.plug_in))
         directory = self.config.data_dir.absolute() / given.name
-        ours = {"directory": directory, "clock": self.clock, "wake": self.board.wake}
+        ours = {
+            "directory": directory,
+            "clock": self.clock,
+            "wake": self.board.wake,
+            "queries": self._queries,
+        }
         settings = {key: value for key, value in ours.items() if key in known} | dict(given.settings)
-        return plugins.build(group, given.name, settings, given.folder)
+        return plugins.build(group, given.plug_in, settings, given.folder)
+
+    def _queries(self) -> tuple[Query, ...]:
+        """What the pools in force want to know of stores that answer queries."""
+        return tuple(query for rules in self.rulebook.current().values() for query in queries(rules))
 
     def _observe_s(self) -> float:
         """Reports are asked for twice per shortest tick, at most four times a second."""

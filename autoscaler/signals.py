@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from autoscaler.signal_table import ALIASES, METRICS, Kind, Metric
 
-__all__ = ["Kind", "Metric", "all_metrics", "canonical", "is_counter", "metric", "suggest"]
+__all__ = ["Kind", "Metric", "all_metrics", "answer", "canonical", "is_counter", "metric", "suggest"]
 
 _BY_NAME = {m.name: m for m in METRICS}
 _PARTS = ("_bucket", "_sum", "_count")
@@ -16,6 +16,11 @@ _PARTS = ("_bucket", "_sum", "_count")
 def all_metrics() -> tuple[Metric, ...]:
     """Every canonical metric, in the order of the table."""
     return METRICS
+
+
+def answer(signal: str) -> str:
+    """The name of the series that holds a store's answers to a pool's signal: already one number, in its own unit."""
+    return f"signal:{signal}"
 
 
 def canonical(name: str) -> str:

@@ -101,9 +101,9 @@ def test_a_source_with_a_clock_in_the_future_does_not_stop_the_history_when_it_l
     assert read(store, QUEUE, 406.0).at.tolist() == [401.0, 405.0]
 
 
-def test_signals_without_a_metric_are_not_the_stores() -> None:
+def test_a_forecast_is_not_the_stores() -> None:
     others = (Signal("orders", promql="up"), Signal("ahead", forecast="queue"))
-    assert Store(None).read(rules(*others), 1.0) == {}
+    assert list(Store(None).read(rules(*others), 1.0)) == ["orders"]
 
 
 # --- raw series and requests in flight --------------------------------------------------------------------------

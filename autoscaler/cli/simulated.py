@@ -13,7 +13,7 @@ from autoscaler.ports import Collector
 from autoscaler.ruleset import RuleSet
 from autoscaler.sim import Demand, Score, SimCluster, Workload
 from autoscaler.simulation import START, Simulation
-from autoscaler.types import Batch, Decision, Offer
+from autoscaler.types import Batch, Decision, Offer, Past
 from autoscaler.words import seconds as span
 from collectors.sim import SimCollector
 from providers.sim import SimProvider
@@ -154,7 +154,7 @@ class _Watched:
         self._inner = SimCollector(cluster, min(SCRAPE_S, max(MIN_SCRAPE_S, self.ruled.tick_s)))
         return self
 
-    def collect(self, now: float) -> Iterator[Batch]:
+    def collect(self, now: float) -> Iterator[Batch | Past]:
         """What the simulator's collector gives."""
         assert self._inner is not None
         yield from self._inner.collect(now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from threading import Lock
@@ -12,14 +12,15 @@ import numpy as np
 
 from autoscaler.errors import StorageError
 from autoscaler.ruleset import RuleSet, Signal
+from autoscaler.signals import answer
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.daystore import DayStore, Point, utc_day
 from autoscaler.store.poolhistory import PoolHistory
 from autoscaler.store.poolsignals import measure
 from autoscaler.store.rawframe import in_flight, raw_frame
 from autoscaler.store.rawseries import Limits, RawSeries
-from autoscaler.store.selection import Selections
-from autoscaler.types import Batch, Frame, Labels
+from autoscaler.store.selection import Selection, Selections
+from autoscaler.types import Batch, Frame, Labels, Past
 
 _FAR = 32503680000.0
 """The year 3000, the end of all questions."""
@@ -101,11 +102,30 @@ class Store:
             self._raw.forget(now)
             work_at = self._raw.work_at.get(rules.pool, -math.inf)
             for signal in rules.signals:
-                if signal.metric is not None and signal.promql is None and signal.forecast is None:
-                    selection = self._selections.get(rules.pool, _metric(signal), signal.where, rules.match)
-                    measured = measure(signal, selection, now, work_at)
+                if signal.forecast is None:
+                    asked, selection = self._source(rules, signal)
+                    measured = measure(asked, selection, now, work_at)
                     frames[signal.name] = self._history.take(rules.pool, signal, measured, selection.interval_s, now)
         return frames
+
+    def _source(self, rules: RuleSet, signal: Signal) -> tuple[Signal, Selection]:
+        """What a signal is read from: its raw series, or a store's answers where we have none of those ourselves."""
+        selection = None
+        if signal.metric is not None and signal.promql is None:
+            selection = self._selections.get(rules.pool, _metric(signal), signal.where, rules.match)
+            if selection.parts:
+                return signal, selection
+        answers = self._selections.get(rules.pool, answer(signal.name))
+        if selection is not None and not answers.parts:
+            return signal, selection
+        own = replace(signal, metric=answer(signal.name), where=(), aggregate="sum", rate_s=None, quantile=None)
+        # Targets of the pool that are silent say nothing about a store that answers.
+        return own, replace(answers, silent=()) if answers.parts else answers
+
+    def fill(self, past: Past) -> int:
+        """Put what a source remembers of a pool's signal into its history where that has gaps; how many points."""
+        with self._lock:
+            return self._history.fill(past)
 
     def raw(self, pool: str, metric: str, where: Labels, now: float, lookback_s: float) -> Frame:
         """The raw series of a metric, (series, time) float32, newest value last; counters as increments."""

@@ -10,7 +10,7 @@ import numpy as np
 from autoscaler.ruleset import Signal
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.poolsignals import Measured
-from autoscaler.types import Frame, Quality
+from autoscaler.types import Frame, Past, Quality
 
 QUALITIES: tuple[Quality, ...] = ("fresh", "partial", "stale", "frozen", "missing")
 """The position of a quality is its code on disk."""
@@ -111,6 +111,30 @@ class PoolHistory:
             found = self.trails[(pool, signal)] = Trail()
         return found
 
+    def fill(self, past: Past) -> int:
+        """Put points of the past where there are none; how many. A point within half an interval of one is that one."""
+        trail = self.trail(past.pool, past.signal)
+        known = slice(trail.first, trail.end)
+        at, values = trail.at[known], trail.values[known]
+        usable = np.isfinite(past.at) & ~np.isinf(past.values)
+        new_at, new_values = past.at[usable].astype(np.float64), past.values[usable].astype(np.float64)
+        spacing = float(np.median(np.diff(new_at))) if new_at.size > 1 else trail.interval_s
+        near = np.searchsorted(at, new_at - spacing / 2, "right") < np.searchsorted(at, new_at + spacing / 2, "left")
+        new_at, new_values = new_at[~near], new_values[~near]
+        if not new_at.size:
+            return 0
+        order = np.argsort(np.concatenate((at, new_at)), kind="stable")
+        merged_at = np.concatenate((at, new_at))[order]
+        merged = np.concatenate((values, new_values))[order]
+        kept = (merged_at >= merged_at[-1] - self.history_s) & (
+            np.arange(merged_at.size) >= merged_at.size - self.limit
+        )
+        trail.load(merged_at[kept], merged[kept])
+        if self.durable:
+            for point_at, value in zip(new_at.tolist(), new_values.tolist(), strict=True):
+                self._put_off(past.pool, past.signal, point_at, value, "fresh")
+        return int(new_at.size)
+
     def take(self, pool: str, signal: Signal, measured: Measured, interval_s: float, now: float) -> Frame:
         """Record what was measured if it is new, and give the history with it.
 
@@ -150,10 +174,14 @@ class PoolHistory:
             trail.revise(measured.value)
             at = trail.last_at
         if self.durable:
-            self.pending[(pool, signal, at)] = (measured.value, QUALITIES.index(measured.quality))
-            if len(self.pending) > self.max_backlog:
-                del self.pending[next(iter(self.pending))]
-                self.lost += 1
+            self._put_off(pool, signal, at, measured.value, measured.quality)
+
+    def _put_off(self, pool: str, signal: str, at: float, value: float, quality: Quality) -> None:
+        """Keep a point for the disk; the oldest one that waits falls out when there are too many."""
+        self.pending[(pool, signal, at)] = (value, QUALITIES.index(quality))
+        if len(self.pending) > self.max_backlog:
+            del self.pending[next(iter(self.pending))]
+            self.lost += 1
 
     @staticmethod
     def _hold(trail: Trail, now: float, max_hold_s: float) -> bool:

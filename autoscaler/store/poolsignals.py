@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.ruleset import Signal
+from autoscaler.signals import answer
 from autoscaler.store.aggregate import Float64s, aggregate, histogram_quantile, partial_bounds, rates, window_totals
 from autoscaler.store.ring import Source
 from autoscaler.store.selection import Part, Selection
@@ -216,8 +217,10 @@ def _unheard(selection: Selection, series: _Series) -> int:
 
 def _nothing(signal: Signal, selection: Selection, now: float) -> Measured:
     down = [source for source in selection.silent if source.down_since is not None]
-    text = f"no source gives {signal.metric}; {_down(down, now)}" if down else f"no source gives {signal.metric}"
-    return Measured(math.nan, "missing", text)
+    text = f"no source gives {signal.metric}"
+    if signal.metric == answer(signal.name):
+        text = "no collector has answered its query; configure one such as `prometheus`"
+    return Measured(math.nan, "missing", f"{text}; {_down(down, now)}" if down else text)
 
 
 def _who(signal: Signal, selection: Selection, series: _Series, now: float) -> str:

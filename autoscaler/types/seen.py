@@ -51,6 +51,39 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """What one pool wants to know of a store that answers queries; `Past` and `Batch` bring the answers.
+
+    promql: the expression of a rule file; None = the store may aggregate the metric for us, as the other fields say
+    (their meaning is that of a signal in a rule file). match: labels of the targets that belong to the pool.
+    interval_s: how often the pool looks. lookback_s: how much of the past its rules use.
+    """
+
+    pool: str
+    signal: str
+    interval_s: float
+    lookback_s: float
+    promql: str | None = None
+    metric: str | None = None
+    where: Labels = ()
+    match: Labels = ()
+    aggregate: str = "sum"
+    rate_s: float | None = None
+    quantile: float | None = None
+    over_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a source remembers of a pool's signal from times when we did not ask: at, values (time,), ascending."""
+
+    pool: str
+    signal: str
+    at: FloatArray
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """Recent values of some series that share a sampling interval.
 

@@ -32,12 +32,17 @@ def needs(rig: Rig, *what: str) -> None:
             pytest.skip(rig.lacks[one])
 
 
+def collected(rig: Rig) -> list[Batch]:
+    """What the collector has now, without what it remembers of the past."""
+    return [found for found in rig.collector.collect(rig.now()) if isinstance(found, Batch)]
+
+
 def gather(rig: Rig, enough: Callable[[list[Batch]], object], what: str) -> list[Batch]:
     """What is collected until it is enough, while time passes."""
     batches: list[Batch] = []
 
     def more() -> object:
-        batches.extend(rig.collector.collect(rig.now()))
+        batches.extend(collected(rig))
         if enough(batches):
             return True
         rig.pass_time()
@@ -127,7 +132,7 @@ def test_a_source_that_will_not_be_asked_again_is_gone_once(rig: Rig) -> None:
     batches = gather(rig, seen("gone"), "gone")
     for _ in range(5):
         rig.pass_time()
-        batches += rig.collector.collect(rig.now())
+        batches += collected(rig)
     (gone,) = [b for b in batches if b.state == "gone"]
     assert (gone.keys, gone.values.shape) == ((), (0,))
     assert dict(gone.labels)["pool"] == "chat"
