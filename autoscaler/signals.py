@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from typing import Literal
 
 from autoscaler.signal_table import ALIASES, METRICS, Kind, Metric
 
-__all__ = ["Kind", "Metric", "all_metrics", "answer", "canonical", "is_counter", "metric", "suggest"]
+__all__ = [
+    "DERIVED",
+    "PASSED_ON",
+    "SECOND_HAND",
+    "Kind",
+    "Metric",
+    "all_metrics",
+    "answer",
+    "canonical",
+    "is_counter",
+    "metric",
+    "suggest",
+]
+
+DERIVED = "derived"
+"""Label of a series that was computed from others; its value says from which."""
+PASSED_ON = "passed_on"
+"""Label of a series that something in front of its engine passed on; its value says what."""
+SECOND_HAND = (DERIVED, PASSED_ON)
+"""Series with one of these labels count for a pool only while it has none without: both would count one thing twice."""
 
 _BY_NAME = {m.name: m for m in METRICS}
 _PARTS = ("_bucket", "_sum", "_count")
@@ -18,9 +38,12 @@ def all_metrics() -> tuple[Metric, ...]:
     return METRICS
 
 
-def answer(signal: str) -> str:
-    """The name of the series that holds a store's answers to a pool's signal: already one number, in its own unit."""
-    return f"signal:{signal}"
+def answer(signal: str, bound: Literal["", "low", "up"] = "") -> str:
+    """The name of the series that holds a store's answers to a pool's signal: already one number, in its own unit.
+
+    bound: the series of the least or the most that the number can be; NaN while it is exact.
+    """
+    return f"signal:{signal}:{bound}" if bound else f"signal:{signal}"
 
 
 def canonical(name: str) -> str:

@@ -16,7 +16,7 @@ from autoscaler.signals import answer
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.daystore import DayStore, Point, utc_day
 from autoscaler.store.poolhistory import PoolHistory
-from autoscaler.store.poolsignals import measure
+from autoscaler.store.poolsignals import Measured, measure
 from autoscaler.store.rawframe import in_flight, raw_frame
 from autoscaler.store.rawseries import Limits, RawSeries
 from autoscaler.store.selection import Selection, Selections
@@ -105,6 +105,8 @@ class Store:
                 if signal.forecast is None:
                     asked, selection = self._source(rules, signal)
                     measured = measure(asked, selection, now, work_at)
+                    if asked is not signal:
+                        measured = self._bounded(rules.pool, signal, measured)
                     frames[signal.name] = self._history.take(rules.pool, signal, measured, selection.interval_s, now)
         return frames
 
@@ -121,6 +123,22 @@ class Store:
         own = replace(signal, metric=answer(signal.name), where=(), aggregate="sum", rate_s=None, quantile=None)
         # Targets of the pool that are silent say nothing about a store that answers.
         return own, replace(answers, silent=()) if answers.parts else answers
+
+    def _bounded(self, pool: str, signal: Signal, measured: Measured) -> Measured:
+        """A store's answer with the bounds that came with it: some of what it aggregates over was silent."""
+        low = self._at(pool, answer(signal.name, "low"), measured.newest_at)
+        up = self._at(pool, answer(signal.name, "up"), measured.newest_at)
+        if measured.quality != "fresh" or math.isnan(low) or math.isnan(up):
+            return measured
+        text = "some targets of the pool do not answer the store that aggregates them"
+        return replace(measured, quality="partial", detail=text, lower=low, upper=up)
+
+    def _at(self, pool: str, metric: str, at: float) -> float:
+        """The value of a metric's only series if its newest is of that time, else NaN."""
+        for part in self._selections.get(pool, metric).parts:
+            if part.ring.last_at[part.columns[0]] == at:
+                return float(part.ring.raw[part.columns[0]])
+        return math.nan
 
     def fill(self, past: Past) -> int:
         """Put what a source remembers of a pool's signal into its history where that has gaps; how many points."""

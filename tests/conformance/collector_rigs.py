@@ -10,15 +10,17 @@ from typing import Protocol
 from autoscaler.clock import SimClock, SystemClock
 from autoscaler.ports import Collector
 from autoscaler.sim import Fault, SimCluster, Workload
-from autoscaler.types import Launch, Offer, Operate
+from autoscaler.types import Launch, Offer, Operate, Query
 from collectors.gpus import Gpus
+from collectors.prometheus import Prometheus
 from collectors.replay import Replay
 from collectors.scrape import Scraper, Target
 from collectors.sim import SimCollector
-from tests.peers.pages import Pages, answer, hang
+from tests.peers.pages import Answer, Pages, answer, hang
 
 START = 1_000_000.0
 LABELS = (("instance", "a:1"), ("pool", "chat"))
+ONE_NUMBER = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"3"]}]}}'
 PAGE = b"# TYPE jobs gauge\njobs 3\n# TYPE jobs_done counter\njobs_done_total 41\n"
 
 
@@ -165,6 +167,42 @@ class ScrapeRig(Timed):
         self.pages.__exit__()
 
 
+class AnswersEverything(dict[str, Answer]):
+    """Whatever the query is, the answer is `/`'s."""
+
+    def __missing__(self, path: str) -> Answer:
+        return self["/"]
+
+
+class PrometheusRig(Timed):
+    """Something that answers every query with one number; the real servers have tests of their own."""
+
+    lacks: Mapping[str, str] = {}
+
+    def __init__(self, folder: Path) -> None:
+        del folder
+        self.clock = Turned()
+        self.pages = Pages(AnswersEverything({"/": answer(ONE_NUMBER)})).__enter__()
+        self.queries = [Query("chat", "orders", 5.0, 0.0, promql="sum(orders)")]
+        self.collector = Prometheus(
+            self.clock, self.pages.url(""), lambda: tuple(self.queries), interval_s=0.05, timeout_s=0.2, backfill_s=0
+        )
+        self.collector.start()
+
+    def silence(self) -> None:
+        self.pages.answers["/"] = hang
+
+    def speak(self) -> None:
+        self.pages.answers["/"] = answer(ONE_NUMBER)
+
+    def end(self) -> None:
+        self.queries.clear()
+
+    def close(self) -> None:
+        self.collector.stop()
+        self.pages.__exit__()
+
+
 class GpusRig(Timed):
     """Whatever GPUs this machine has; on most machines that run tests that is none."""
 
@@ -193,6 +231,7 @@ class GpusRig(Timed):
 
 RIGS: dict[str, Callable[[Path], Rig]] = {
     "gpus": GpusRig,
+    "prometheus": PrometheusRig,
     "replay": ReplayRig,
     "scrape": ScrapeRig,
     "sim": SimRig,
