@@ -50,6 +50,20 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Discovery:
+    """A list of pages that others keep, in files by patterns or on a server, and how its pages are scraped."""
+
+    files: tuple[str, ...] = ()
+    url: str = ""
+    refresh_s: float = 5.0
+    labels: tuple[tuple[str, str], ...] = ()
+    path: str = "/metrics"
+    interval_s: float = 5.0
+    timeout_s: float = 3.0
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PlugInConfig:
     """The settings of one provider or collector under its name in the configuration.
 
@@ -104,6 +118,7 @@ class Config:
     tokens: tuple[Token, ...] = field(default=(), repr=False)
     webhooks: tuple[Webhook, ...] = ()
     targets: tuple[Target, ...] = ()
+    discovery: tuple[Discovery, ...] = ()
     providers: tuple[PlugInConfig, ...] = ()
     collectors: tuple[PlugInConfig, ...] = ()
     max_replicas: int | None = None
@@ -123,7 +138,7 @@ class Config:
     def check(self) -> None:
         """Raise InputError with every setting that breaks a rule, each with the next step."""
         faults = [*_listening(self), *_paths(self), *_numbers(self), *_targets(self), *_webhooks(self)]
-        faults += _collectors(self)
+        faults += [*_discovery(self), *_collectors(self)]
         if faults:
             raise InputError(*(self.fault(where, text) for where, text in faults))
 
@@ -219,6 +234,32 @@ def _targets(config: Config) -> Iterator[Finding]:
         first = seen.setdefault((target.url, target.labels), number)
         if first != number:
             yield where, f"is the same as targets[{first}]; delete one of them, it would count twice"
+
+
+def _discovery(config: Config) -> Iterator[Finding]:
+    for number, listing in enumerate(config.discovery):
+        where = f"discovery[{number}]"
+        if bool(listing.files) == bool(listing.url):
+            rule = "two sources; delete one of them" if listing.url else "no source; add files or a url"
+            yield where, f"names {rule}"
+        if listing.url and not is_url(listing.url):
+            yield f"{where}.url", f"{listing.url!r} is not the address of a list; write http://HOST:PORT/PATH"
+        elif urlsplit(listing.url).password:
+            yield f"{where}.url", "holds a password; write a token_file instead"
+        if not 1 <= listing.refresh_s <= 3600:
+            yield f"{where}.refresh", f"{listing.refresh_s:g} s is not between 1s and 1h; 5s is usual for files"
+        if not 1 <= listing.interval_s <= 3600:
+            yield f"{where}.interval", f"{listing.interval_s:g} s is not between 1s and 1h; 5s is the default"
+        elif not 0 < listing.timeout_s <= listing.interval_s:
+            rule = f"must be above 0 and at most the interval of {listing.interval_s:g} s; shorten it"
+            yield f"{where}.timeout", f"{listing.timeout_s:g} s {rule}"
+        if not listing.path.startswith("/"):
+            yield f"{where}.path", f"{listing.path!r} must start with a slash; /metrics is usual"
+        if listing.token_file is not None and not os.access(listing.token_file, os.R_OK):
+            yield (
+                f"{where}.token_file",
+                f"{listing.token_file} is not a readable file; name one that this user may read",
+            )
 
 
 def _collectors(config: Config) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from autoscaler.api.deps import ApiDeps
 from autoscaler.api.serve import Server
 from autoscaler.board import Board
 from autoscaler.clock import SystemClock
-from autoscaler.config import Config, PlugInConfig
+from autoscaler.config import Config, Discovery, PlugInConfig
 from autoscaler.dispatch import Dispatch, Threaded, Unavailable
 from autoscaler.errors import InputError, StorageError
 from autoscaler.exposition import Counts
@@ -34,6 +34,8 @@ from autoscaler.types import Query
 from autoscaler.watchdog import Watchdog
 from collectors.discovery import Target, instance_targets, static_targets
 from collectors.scrape import Scraper
+from collectors.service_discovery import Listing, ServiceDiscovery
+from collectors.target_groups import Manner
 
 log = structlog.get_logger()
 
@@ -74,6 +76,7 @@ class Service:
             self._add_hands()
             self._collectors = {c.name: self._configured("collectors", c) for c in config.collectors}
             self._static = static_targets(config.targets)
+            self._discovery = ServiceDiscovery([_listing(d) for d in config.discovery], self.clock)
             self._scraper = Scraper(self._targets, self.clock, self.board.wake)
             self.notifier = Notifier([w.url for w in config.webhooks], self.clock)
             self.loop = Loop(
@@ -126,6 +129,8 @@ class Service:
         self._server.start()
         self._ends.callback(self.notifier.stop)
         self.notifier.start()
+        self._ends.callback(self._discovery.stop)
+        self._discovery.start()
         self._ends.callback(self._scraper.stop)
         self._scraper.start()
         for collector in self._collectors.values():
@@ -214,8 +219,8 @@ class Service:
             self.hands[name] = hand
 
     def _targets(self) -> Iterable[Target]:
-        """Pages of the configuration, and one for each instance that serves or drains, at the pace of its pool."""
-        found = list(self._static)
+        """Pages of the configuration and of its lists, and one for each instance that serves or drains."""
+        found = [*self._static, *self._discovery.targets()]
         for view in self.board.pools().values():
             if view.fleet is not None:
                 pace = min(SCRAPE_S, max(MIN_SCRAPE_S, view.rules.tick_s))
@@ -278,6 +283,12 @@ class Service:
             receivers=self.notifier.status(),
             targets=self._scraper.status(),
         )
+
+
+def _listing(written: Discovery) -> Listing:
+    """A list of targets as the configuration names it."""
+    manner = Manner(written.labels, written.path, written.interval_s, written.timeout_s)
+    return Listing(written.files, written.url, written.refresh_s, manner, written.token_file)
 
 
 def _own(data_dir: Path) -> IO[str]:

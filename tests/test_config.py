@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from autoscaler.config import Config, Target, is_loopback, is_url
-from autoscaler.configfile import Settings, read_config, reference
+from autoscaler.configdocs import reference
+from autoscaler.configfile import read_config
+from autoscaler.configmodel import Settings
 from autoscaler.errors import InputError
 from autoscaler.tokens import digest
 

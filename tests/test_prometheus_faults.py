@@ -12,7 +12,7 @@ from autoscaler.clock import SystemClock, monotonic
 from autoscaler.errors import InputError
 from autoscaler.types import Batch, Query
 from collectors.prometheus import Prometheus
-from collectors.prometheus.source import QueryStatus
+from collectors.prometheus.asked import QueryStatus
 from tests.conformance.collector_rigs import ONE_NUMBER, AnswersEverything
 from tests.peers.pages import Answer, Pages, answer, hang, raw, until
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
-    from autoscaler import configfile, ownmetrics
+    from autoscaler import configdocs, ownmetrics
 
     return {
         "api.md": _api(),
         "cli.md": cli_reference(),
-        "config.md": configfile.reference(),
+        "config.md": configdocs.reference(),
         "metrics.md": ownmetrics.reference(),
     }
 

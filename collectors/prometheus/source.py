@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +18,14 @@ import structlog
 from autoscaler.clock import monotonic
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock
-from autoscaler.signals import answer
-from autoscaler.types import Batch, Labels, Past, Query, SeriesKey
+from autoscaler.types import Batch, Labels, Past, Query
 from collectors.prometheus.answers import Answer, answered, past_of
+from collectors.prometheus.asked import Asked, QueryStatus, entered
 from collectors.prometheus.client import Access, Client, QueryError
-from collectors.prometheus.promql import Expression, expression
+from collectors.prometheus.promql import expression
 
 log = structlog.get_logger(__name__)
 
-MIN_INTERVAL_S = 1.0
 MAX_PAUSE_S = 60.0
 """The longest pause before a server that does not answer, or a query that it refuses, is tried again."""
 MAX_STEPS = 10_000
@@ -36,41 +34,6 @@ MAX_QUERIES = 20_000
 STOP_S = 0.9
 LOOK_S = 0.2
 SHORTEST_PAUSE_S = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class QueryStatus:
-    """How one signal's question does. asked: what is sent. error: why there is no answer now, empty = there is."""
-
-    pool: str
-    signal: str
-    asked: str
-    error: str = ""
-    last_at: float | None = None
-    duration_s: float = 0.0
-    answers: int = 0
-    failures: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """One query on its way: when it is due again, and whether its past was fetched."""
-
-    query: Query
-    expression: Expression
-    interval_s: float
-    due: float
-    keys: tuple[SeriesKey, ...]
-    labels: Labels
-    status: QueryStatus
-    running: bool = False
-    refusals: int = 0
-    past_known: bool = False
-    newest_at: float = -math.inf
-
-    @property
-    def source(self) -> str:
-        return f"prometheus:{self.query.pool}/{self.query.signal}"
 
 
 @dataclass(eq=False)
@@ -104,7 +67,7 @@ class Prometheus:
     username: str = ""
     password_file: Path | None = None
     ca_file: Path | None = None
-    _asked: dict[tuple[str, str], _Asked] = field(default_factory=dict, init=False, repr=False)
+    _asked: dict[tuple[str, str], Asked] = field(default_factory=dict, init=False, repr=False)
     _queue: deque[Batch | Past] = field(default_factory=lambda: deque(maxlen=MAX_QUERIES), init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _stopping: Event = field(default_factory=Event, init=False, repr=False)
@@ -182,20 +145,9 @@ class Prometheus:
                 if name not in self._asked and len(self._asked) < MAX_QUERIES:
                     found = expression(query, self.pool_label)
                     if found is not None:
-                        self._asked[name] = self._entered(query, found)
+                        self._asked[name] = entered(query, found, self.interval_s)
         for asked in gone:
             self._put(Batch(asked.source, self.clock.now(), asked.interval_s, (), np.empty(0), asked.labels, "gone"))
-
-    def _entered(self, query: Query, found: Expression) -> _Asked:
-        interval_s = self.interval_s or max(MIN_INTERVAL_S, query.interval_s)
-        labels = (("pool", query.pool),)
-        names = (answer(query.signal), answer(query.signal, "low"), answer(query.signal, "up"))
-        keys = tuple(SeriesKey(name, labels) for name in names)
-        # Spread over the interval by name, so that a thousand pools are not asked for at once.
-        phase = zlib.crc32(f"{query.pool}/{query.signal}".encode()) / 2**32
-        due = monotonic() + phase * min(interval_s, MIN_INTERVAL_S)
-        status = QueryStatus(query.pool, query.signal, found.value, error="not asked yet")
-        return _Asked(query, found, interval_s, due, keys, labels, status)
 
     def _pause_s(self, now: float) -> float:
         """Until the next question is due, and never long: queries come and go with rule files."""
@@ -203,7 +155,7 @@ class Prometheus:
             next_due = min((asked.due for asked in self._asked.values() if not asked.running), default=math.inf)
         return min(LOOK_S, max(SHORTEST_PAUSE_S, next_due - now))
 
-    def _due(self, now: float) -> list[_Asked]:
+    def _due(self, now: float) -> list[Asked]:
         """The questions whose time has come; while the server is down, one of them as a probe."""
         with self._lock:
             due = [asked for asked in self._asked.values() if not asked.running and now >= asked.due]
@@ -219,7 +171,7 @@ class Prometheus:
 
     # --- one question -------------------------------------------------------------------------------------------
 
-    def _ask(self, asked: _Asked) -> None:
+    def _ask(self, asked: Asked) -> None:
         began, at = monotonic(), self.clock.now() - self.delay_s
         try:
             points = self._client().instant(asked.expression.question, at)
@@ -236,7 +188,7 @@ class Prometheus:
         finally:
             asked.running = False
 
-    def _answered(self, asked: _Asked, found: Answer, took_s: float) -> None:
+    def _answered(self, asked: Asked, found: Answer, took_s: float) -> None:
         if self._failures:
             log.info("server answers again", url=self.url)
         if found.problem and found.problem != asked.status.error:
@@ -253,7 +205,7 @@ class Prometheus:
             values = np.array([found.value, found.lower, found.upper])
             self._put(Batch(asked.source, found.at, asked.interval_s, asked.keys, values, asked.labels))
 
-    def _failed(self, asked: _Asked, error: QueryError, took_s: float) -> None:
+    def _failed(self, asked: Asked, error: QueryError, took_s: float) -> None:
         now = monotonic()
         text = f"{self.url} {error}"
         if error.kind == "refused":
@@ -273,10 +225,10 @@ class Prometheus:
         asked.status = replace(asked.status, error=text, duration_s=took_s, failures=failures)
         self._silent(asked)
 
-    def _silent(self, asked: _Asked) -> None:
+    def _silent(self, asked: Asked) -> None:
         self._put(Batch(asked.source, self.clock.now(), asked.interval_s, (), np.empty(0), asked.labels, "down"))
 
-    def _recall(self, asked: _Asked, at: float) -> None:
+    def _recall(self, asked: Asked, at: float) -> None:
         """Read the signal's past once; the store keeps what it has and takes what it lacks."""
         span_s = min(self.backfill_s, max(self.backfill_min_s, asked.query.lookback_s))
         if span_s > 0:

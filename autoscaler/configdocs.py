@@ -1,0 +1,68 @@
+"""docs/config.md, written from the settings themselves."""
+
+from __future__ import annotations
+
+from autoscaler import units
+from autoscaler.configmodel import (
+    CLIENT_VARIABLES,
+    ENVIRONMENT_PREFIX,
+    FILE_ONLY,
+    DiscoveryIn,
+    Settings,
+    TargetIn,
+)
+
+EXAMPLE = """\
+```yaml
+data_dir: /var/lib/sigmascale
+rules: /etc/sigmascale/rules
+listen: 0.0.0.0:9377
+tls_cert: /etc/sigmascale/tls.crt
+tls_key: /etc/sigmascale/tls.key
+tokens_file: /etc/sigmascale/tokens      # operator sha256:9f86d0...  ada
+webhooks_file: /etc/sigmascale/webhooks
+max_replicas: 40
+targets:
+  - {url: 'http://10.0.0.7:9400/metrics', labels: {pool: chat-70b}, interval: 5s}
+discovery:
+  - {files: sd/*.json, labels: {pool: chat-70b}}   # Prometheus's file_sd; url: for http_sd
+collectors:
+  gpus: {labels: {pool: chat-70b}}       # the GPUs of this machine
+  replay: {path: trace.csv, pool: rehearsal, speed: 10}
+```
+"""
+
+
+def reference() -> str:
+    """docs/config.md: every setting with its variable, default and meaning."""
+    lines = [
+        "# Configuration of the service",
+        "",
+        "One YAML file (`sigmascale run --config FILE`), then variables, then flags; the last one wins. Paths in the",
+        "file are relative to its folder. Written by `make docs`; do not edit.",
+        "",
+        "| key | variable | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        variable = "" if name in FILE_ONLY else f"`{ENVIRONMENT_PREFIX}{name.upper()}`"
+        lines.append(f"| `{name}` | {variable} | {_default(name, field.default)} | {field.description} |")
+    for part, model in (("targets", TargetIn), ("discovery", DiscoveryIn)):
+        lines += ["", f"Each of `{part}`:", "", "| key | default | meaning |", "|---|---|---|"]
+        for name, field in model.model_fields.items():
+            default = "mandatory" if field.is_required() else _default(name, field.default)
+            lines.append(f"| `{name}` | {default} | {field.description} |")
+    lines += ["", "Variables that are no settings:", "", "| variable | meaning |", "|---|---|"]
+    lines += [f"| `{variable}` | {meaning} |" for variable, meaning in CLIENT_VARIABLES.items()]
+    lines += ["", EXAMPLE]
+    return "\n".join(lines)
+
+
+def _default(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float):
+        return f"`{units.duration_text(value)}`"
+    if value in (None, "", [], {}):
+        return "none"
+    return f"`{value}d`" if name == "retention" else f"`{value}`"

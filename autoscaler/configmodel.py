@@ -1,0 +1,98 @@
+"""Every key of the service's configuration file, as pydantic reads it: words in, values of the right kind out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from autoscaler import units
+from autoscaler.config import DAY_S
+
+ENVIRONMENT_PREFIX = "SIGMASCALE_"
+FILE_ONLY = ("targets", "discovery", "providers", "collectors")
+"""Settings with a structure that no variable can hold."""
+CLIENT_VARIABLES = {
+    "SIGMASCALE_CONFIG": "the configuration file of `run`",
+    "SIGMASCALE_URL": "the service that `explain` and `override` ask",
+    "SIGMASCALE_TOKEN": "the bearer token that they send",
+}
+"""Variables of the command line that are no settings of the service."""
+
+
+def _listed(value: object) -> object:
+    """A single word stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _days(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        raise ValueError(f"{text!r} has no unit; write {text}d")
+    seconds = units.duration_s(text)
+    if seconds % DAY_S:
+        raise ValueError(f"{text!r} is not a whole number of days; write one such as 28d")
+    return int(seconds / DAY_S)
+
+
+Duration = Annotated[float, BeforeValidator(units.duration_s)]
+Days = Annotated[int, BeforeValidator(_days)]
+Count = Annotated[int, BeforeValidator(units.count)]
+Flag = Annotated[bool, BeforeValidator(units.flag)]
+Words = Annotated[list[str], BeforeValidator(_listed)]
+
+
+class TargetIn(BaseModel):
+    """One page to scrape."""
+
+    model_config = ConfigDict(extra="forbid")
+    url: str = Field(description="the page, such as http://10.0.0.7:9400/metrics")
+    labels: dict[str, str] = Field(default={}, description="added to every series; `pool` is mandatory")
+    interval: Duration = Field(default=5.0, description="time between two scrapes")
+    timeout: Duration | None = Field(default=None, description="longest wait for the page; 3s, at most the interval")
+
+
+class DiscoveryIn(BaseModel):
+    """One list of pages to scrape that others keep, in Prometheus's file_sd or http_sd format."""
+
+    model_config = ConfigDict(extra="forbid")
+    files: Words = Field(default=[], description="files with lists, JSON or YAML; the last part may hold `*`")
+    url: str | None = Field(default=None, description="a server that answers with such a list, instead of files")
+    refresh: Duration | None = Field(default=None, description="time between two looks; 5s for files, 1m for a server")
+    labels: dict[str, str] = Field(default={}, description="added to every series; labels of the list win")
+    path: str = Field(default="/metrics", description="path of the pages, unless `__metrics_path__` says otherwise")
+    interval: Duration = Field(default=5.0, description="time between two scrapes; `__scrape_interval__` wins")
+    timeout: Duration | None = Field(default=None, description="longest wait for a page; `__scrape_timeout__` wins")
+    token_file: str | None = Field(default=None, description="file with the bearer token for `url`")
+
+
+class Settings(BaseModel):
+    """Every key of the configuration file. Each may also be a variable, in capitals behind SIGMASCALE_."""
+
+    model_config = ConfigDict(extra="forbid")
+    data_dir: str = Field(default="sigmascale-data", description="folder of journal, metrics and the local token")
+    rules: Words = Field(default=[], description="rule files and folders of rule files")
+    listen: str = Field(default="127.0.0.1:9377", description="HOST:PORT of the API; without tokens only this machine")
+    tls_cert: str | None = Field(default=None, description="PEM file of the certificate chain; with tls_key")
+    tls_key: str | None = Field(default=None, description="PEM file of the private key; with tls_cert")
+    tokens_file: str | None = Field(
+        default=None, description="file of mode 0600 with lines `role token-or-sha256:HEX name`"
+    )
+    webhooks: Words = Field(default=[], description="URLs that alerts are posted to (Alertmanager's format, version 4)")
+    webhooks_file: str | None = Field(default=None, description="file with one such URL a line, when they are secret")
+    targets: list[TargetIn] = Field(default=[], description="pages to scrape that no provider launched")
+    discovery: list[DiscoveryIn] = Field(
+        default=[], description="lists of such pages that others keep, as files or on a server"
+    )
+    providers: dict[str, dict[str, object]] = Field(default={}, description="settings of providers, by provider name")
+    collectors: dict[str, dict[str, object]] = Field(
+        default={},
+        description="collectors beside the scraper, by name, each with its settings, `{}` for none; with "
+        "`use: PLUG-IN` the name is free, so that one plug-in can be there twice",
+    )
+    max_replicas: Count | None = Field(default=None, description="upper bound of pools whose file gives none")
+    region: str = Field(default="", description="region of offers that name none")
+    raw_window: Duration = Field(default=1200.0, description="how long raw series stay in memory")
+    history: Duration = Field(default=7 * DAY_S, description="how much of the pools' signals a restart reads back")
+    retention: Days = Field(default=28, description="how many days of the pools' signals stay on disk")
+    shadow: Flag = Field(default=False, description="observe and decide, but withhold every action")
+    log_format: Literal["console", "json"] = Field(default="console", description="log lines for people or machines")
