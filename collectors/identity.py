@@ -8,8 +8,8 @@ from typing import Literal
 
 from autoscaler.types import Labels
 
-Blank = Literal["none", "int64", "fp64"]
-"""By which sentinels a field says that it has no value: DCGM's blanks differ by the field's own type."""
+Blank = Literal["none", "int64", "fp64", "negative"]
+"""By which values a source says that it has none: DCGM's blanks differ by the field's own type, engines print -1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,10 @@ class Identity:
     has one of these bits. lowest_bit: it is the number of the lowest bit that the printed integer has. rank: among
     series of one `family` at one target the lowest rank present wins, they are never added (two spellings of one
     metric); an empty family competes with nobody. rising: only positive changes count (a window or gauge that stands in
-    for a counter).
+    for a counter). work: labels that say who uses what is measured, sorted. They are part of the series too, but series
+    that differ in nothing else are one physical value with several users, never several values. copy: among series that
+    feed one column the lowest copy present wins (ranks of one engine); below 0 = it repeats no other. overlaps: what it
+    counts is counted among `requests_running` too.
     """
 
     metric: str
@@ -34,6 +37,14 @@ class Identity:
     family: str = ""
     rank: int = 0
     rising: bool = False
+    work: Labels = ()
+    copy: int = -1
+    overlaps: bool = False
+
+    @property
+    def series_labels(self) -> Labels:
+        """All labels of the series, sorted."""
+        return tuple(sorted((*self.labels, *self.work))) if self.work else self.labels
 
 
 Resolve = Callable[[str, Labels, str], tuple[Identity, ...]]

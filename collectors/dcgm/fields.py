@@ -1,18 +1,16 @@
-"""DCGM's fields as dcgm-exporter prints them: by field id, under every spelling, in the unit that DCGM stores.
+"""DCGM's fields: by id, under every spelling, in the unit that DCGM stores.
 
 Names changed with DCGM 4.6 while ids and units stayed, so what a value means comes from this table, never from the
-name, the TYPE or the HELP of the page: `GPU_UTIL_RATIO` still runs from 0 to 100. Sources: dcgm_fields.h (325 aliases
-from version 4.6.0 on), dcgm_fields.cpp (types and entity levels) and dcgm_structs.h (blanks) of NVIDIA/DCGM 72fa3fe,
-default-counters.csv and render_metrics.go of NVIDIA/dcgm-exporter.
+name, the TYPE or the HELP of a page: `GPU_UTIL_RATIO` still runs from 0 to 100. Sources: dcgm_fields.h (325 aliases
+from version 4.6.0 on), dcgm_fields.cpp (types and entity levels) and dcgm_structs.h (blanks) of NVIDIA/DCGM 72fa3fe.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoscaler.signals import is_counter
 from autoscaler.types import Labels
-from collectors.identity import Blank, Identity
+from collectors.identity import Blank
 
 PREFIX = "DCGM_FI_"
 MIB = float(1 << 20)
@@ -23,12 +21,15 @@ NANO = 1e-9
 NVLINK_KIB = 1_024_000.0
 """Field 449 is a difference in KiB, divided by seconds and by 1000."""
 
+UUID, NAME, NUMA_MASK, CLOCK_REASONS, XID = 54, 50, 86, 112, 230
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field. `names`: its spellings without the prefix, newest last. `board`: the value is the board's, so MIG
     instances repeat it and one is kept per UUID. `blank`: the type whose sentinels it uses. `carrier`: one of the
-    common fields whose labels feed `gpu_info`."""
+    common fields whose labels feed `gpu_info`. `bits`: the value is 1 where the printed integer has one of these bits
+    (a link that sleeps, 2, is up as one that is active, 1)."""
 
     id: int
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Field:
     board: bool = False
     labels: Labels = ()
     carrier: bool = False
+    bits: int = 0
 
 
 def _field(
@@ -49,9 +51,11 @@ def _field(
     *,
     board: bool = False,
     carrier: bool = False,
+    bits: int = 0,
     **labels: str,
 ) -> Field:
-    return Field(number, tuple(names.split()), metric, factor, blank, board, tuple(sorted(labels.items())), carrier)
+    given = tuple(sorted(labels.items()))
+    return Field(number, tuple(names.split()), metric, factor, blank, board, given, carrier, bits)
 
 
 FIELDS: tuple[Field, ...] = (
@@ -152,7 +156,7 @@ FIELDS: tuple[Field, ...] = (
     _field(1012, "PROF_NVLINK_RX_BYTES", "gpu_nvlink_rx_bytes_per_second", board=True),
     _field(1091, "PROF_PCIE_TX_BYTES_TOTAL", "gpu_pcie_tx_bytes_total", board=True),
     _field(1092, "PROF_PCIE_RX_BYTES_TOTAL", "gpu_pcie_rx_bytes_total", board=True),
-    _field(1508, "DEV_NVLINK_GET_STATE", "gpu_nvlink_links_up", board=True),
+    _field(1508, "DEV_NVLINK_GET_STATE", "gpu_nvlink_links_up", board=True, bits=3),
     _field(1523, "DEV_GET_GPU_RECOVERY_ACTION DEV_GPU_RECOVERY_ACTION", "gpu_recovery_action", board=True),
 )
 
@@ -169,106 +173,8 @@ CLOCK_EVENTS = (
 )
 """Bits of field 112, as nvml.h counts them. Field 86 is a mask too, of NUMA nodes: a GPU hangs on one of them."""
 
-_BY_NAME = {PREFIX + name: (field, rank) for field in FIELDS for rank, name in enumerate(reversed(field.names))}
-
-_LABELS = {
-    "gpu": "gpu",
-    "UUID": "uuid",
-    "uuid": "uuid",
-    "gpu_uuid": "uuid",
-    "Hostname": "host",
-    "hostname": "host",
-    "modelName": "gpu_model",
-    "model_name": "gpu_model",
-    "GPU_I_PROFILE": "mig_profile",
-    "GPU_I_ID": "gi_id",
-    "pod": "pod",
-    "pod_name": "pod",
-    "namespace": "namespace",
-    "pod_namespace": "namespace",
-    "container": "container",
-    "container_name": "container",
-    "nvlink": "nvlink",
-    "nvswitch": "nvswitch",
-    "cpu": "cpu",
-    "cpucore": "cpucore",
-    "vgpu": "vgpu",
-    "xid": "xid",
-    "window_size_in_ms": "",
-    "health_watch": "system",
-    "system": "system",
+MASKS = {
+    CLOCK_REASONS: ("DEV_CLOCK_THROTTLE_REASONS", "DEV_CLOCKS_EVENT_REASONS"),
+    NUMA_MASK: ("DEV_MEM_AFFINITY_0", "DEV_MEMORY_AFFINITY_0"),
 }
-"""The exporter's labels that say which series this is, with our name; others describe the GPU and go to `gpu_info`."""
-
-_INFO_LABELS = {
-    "pci_bus_id": "pci_bus_id",
-    "device": "device",
-    "DCGM_FI_DRIVER_VERSION": "driver_version",
-    "DCGM_FI_SYSTEM_DRIVER_VERSION": "driver_version",
-    "DCGM_FI_DEV_SERIAL": "serial",
-    "DCGM_FI_DEV_VBIOS_VERSION": "vbios_version",
-}
-_BOARD_LABELS = ("uuid", "gpu", "host", "gpu_model")
-_INSTANCE_LABELS = ("mig_profile", "gi_id", "pod", "namespace", "container")
-
-
-def identities(name: str, labels: Labels) -> tuple[Identity, ...] | None:
-    """What a series of dcgm-exporter means; None for a name that is not DCGM's."""
-    if not name.startswith(("DCGM_FI_", "DCGM_EXP_")):
-        return None
-    own = {_LABELS[label]: value for label, value in labels if _LABELS.get(label)}
-    known = _BY_NAME.get(name)
-    if known is None:
-        return _special(name, own)
-    field, rank = known
-    own.update(field.labels)
-    identity = Identity(
-        field.metric,
-        _sorted(_board(own) if field.board else own),
-        is_counter(field.metric),
-        field.factor,
-        blank=field.blank,
-        family=f"{field.metric}/{field.id}" if len(field.names) > 1 else "",
-        rank=rank,
-    )
-    return (identity, *_info(own, labels)) if field.carrier else (identity,)
-
-
-def _special(name: str, own: dict[str, str]) -> tuple[Identity, ...]:
-    """Fields that are more than a number in a unit, and those that the table does not hold, under their own name."""
-    match name.removeprefix(PREFIX):
-        case "DEV_CLOCKS_EVENT_REASONS" | "DEV_CLOCK_THROTTLE_REASONS":
-            board = _board(own)
-            return tuple(
-                Identity("gpu_clock_event_active", _sorted({**board, "reason": reason}), blank="int64", bits=bit)
-                for reason, bit in CLOCK_EVENTS
-            )
-        case "DEV_MEM_AFFINITY_0" | "DEV_MEMORY_AFFINITY_0":
-            return (Identity("gpu_numa_node", _sorted(_board(own)), blank="int64", lowest_bit=True),)
-        case "DCGM_EXP_XID_ERRORS_COUNT":
-            # A sliding window that is declared a counter: it falls when a fault leaves the window.
-            return (Identity("gpu_xid_events_total", _sorted(own), True, rising=True),)
-        case "DCGM_EXP_GPU_HEALTH_STATUS":
-            return (Identity("gpu_health", _sorted(own), blank="int64"),)
-        case _:
-            return (Identity(name, _sorted(own), is_counter(name), blank="int64"),)
-
-
-def _board(own: dict[str, str]) -> dict[str, str]:
-    """Labels of a board's value: on a MIG page it belongs to no instance, and to no instance's pod."""
-    if "gi_id" not in own:
-        return own
-    return {label: value for label, value in own.items() if label not in _INSTANCE_LABELS}
-
-
-def _info(own: dict[str, str], labels: Labels) -> tuple[Identity, ...]:
-    """The `gpu_info` that this series proves: 1 whatever the series' own value is."""
-    if "uuid" not in own:
-        return ()
-    about = {label: own[label] for label in _BOARD_LABELS if label in own}
-    about.update({_INFO_LABELS[label]: value for label, value in labels if label in _INFO_LABELS})
-    return (Identity("gpu_info", _sorted(about), factor=0.0, offset=1.0),)
-
-
-def _sorted(labels: dict[str, str]) -> Labels:
-    return tuple(sorted(labels.items()))
+"""Spellings of the fields that are masks, newest last."""
