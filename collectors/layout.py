@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from autoscaler.signals import is_counter
 from autoscaler.types import Labels, SeriesKey
+from collectors.arrivals import Arrival, Tally, find_arrivals
 from collectors.identity import Identity
+from collectors.sharing import Sharing, settle
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -51,15 +53,17 @@ class Contest:
 
 @dataclass(slots=True)
 class Ratchet:
-    """Turns a number that may fall into a counter: only what it rises by counts. `after` is kept across layouts."""
+    """Turns numbers that may fall into counters: only what they rise by counts. All of it is kept across layouts."""
 
     after: dict[SeriesKey, tuple[float, float]] = field(default_factory=dict)
+    tallies: dict[SeriesKey, Tally] = field(default_factory=dict)
 
     def keep(self, keys: Sequence[SeriesKey]) -> None:
         """Forget all other series."""
-        if self.after:
+        if self.after or self.tallies:
             wanted = set(keys)
             self.after = {key: state for key, state in self.after.items() if key in wanted}
+            self.tallies = {key: tally for key, tally in self.tallies.items() if key in wanted}
 
     def count(self, key: SeriesKey, value: float) -> float:
         """The total of all rises so far; a first value is where counting starts."""
@@ -69,6 +73,12 @@ class Ratchet:
         total += max(0.0, value - last)
         self.after[key] = (value, total)
         return total
+
+    def arrived(self, keys: Sequence[SeriesKey], arrival: Arrival, values: Floats) -> float:
+        """Requests that arrived so far, of the values (columns,) of a page with these keys."""
+        tally = self.tallies.setdefault(keys[arrival.column], Tally())
+        finished = [(keys[column], float(values[column])) for column in arrival.finished]
+        return tally.count(finished, [float(values[column]) for column in arrival.inside])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +96,24 @@ class Layout:
     offset: Floats
     int64: Indices
     fp64: Indices
+    negative: Indices
     masked: tuple[tuple[int, int], ...]
     lowest_bit: tuple[int, ...]
     rising: tuple[int, ...]
     combined: tuple[tuple[int, str, int, int | None], ...]
+    arrivals: tuple[Arrival, ...]
     contests: tuple[Contest, ...]
     winners: tuple[int, ...]
     shared: bool
+    sharing: Sharing
 
     def standing(self, present: NDArray[np.bool_]) -> bool:
-        """Whether the spellings that won are those that win among the series present now."""
-        return all(c.winner(present) == rank for c, rank in zip(self.contests, self.winners, strict=True))
+        """Whether the spellings that won are those that win among the series present now, and users share as before."""
+        wins = zip(self.contests, self.winners, strict=True)
+        return self.sharing.standing(present) and all(contest.winner(present) == rank for contest, rank in wins)
 
-    def fill(self, printed: Floats, ratchet: Ratchet) -> tuple[Floats, int]:
-        """Canonical values (columns,) of printed ones (series,), NaN = none, and how many were blanks or infinite."""
+    def convert(self, printed: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """Canonical values (parts,) of printed ones (series,), NaN = none, and which were blanks or infinite."""
         values = printed[self.series]
         void = np.isinf(values)
         if self.int64.size:
@@ -108,15 +122,21 @@ class Layout:
             void[self.int64] |= (integers >= INT64_BLANK_FROM) | ((integers >= first) & (integers <= last))
         if self.fp64.size:
             void[self.fp64] |= values[self.fp64] >= FP64_BLANK_FROM
+        if self.negative.size:
+            void[self.negative] |= values[self.negative] < 0.0
         values[void] = np.nan
-        blanks = int(np.unique(self.series[void]).size)
         for part, bits in self.masked:
             if not np.isnan(values[part]):
                 values[part] = float(bool(int(values[part]) & bits))
         for part in self.lowest_bit:
             mask = 0 if np.isnan(values[part]) else int(values[part])
             values[part] = (mask & -mask).bit_length() - 1 if mask else np.nan
-        values = values * self.factor + self.offset
+        return values * self.factor + self.offset, void
+
+    def fill(self, printed: Floats, ratchet: Ratchet) -> tuple[Floats, int]:
+        """Canonical values (columns,) of printed ones (series,), NaN = none, and how many were blanks or infinite."""
+        values, void = self.convert(printed)
+        blanks = int(np.unique(self.series[void]).size)
         if self.shared:
             filled = np.full(len(self.keys), np.nan)
             usable = ~np.isnan(values)
@@ -129,6 +149,8 @@ class Layout:
         for column, operation, left, right in self.combined:
             other = 0.0 if right is None else float(filled[right])
             filled[column] = combine(operation, float(filled[left]), other)
+        for arrival in self.arrivals:
+            filled[arrival.column] = ratchet.arrived(self.keys, arrival, filled)
         return filled, blanks
 
 
@@ -153,16 +175,28 @@ def arrange(
     contests = _contests(identities)
     winners = tuple(contest.winner(present) for contest in contests)
     beaten = _beaten(contests, winners)
+    sharing = settle(identities, present)
     columns: dict[SeriesKey, int] = {}
     parts: list[tuple[int, int, Identity]] = []
+    overlapping: set[int] = set()
     target = dict(labels)
+    # Forty metrics of one GPU have the same labels: merged once, and kept as one object.
+    alike: dict[Labels, Labels] = {}
     for series, meanings in enumerate(identities):
-        for identity in meanings:
-            if (identity.family, identity.rank) not in beaten:
-                key = SeriesKey(identity.metric, merged(identity.labels, target), identity.counter)
-                parts.append((series, columns.setdefault(key, len(columns)), identity))
+        for place, meaning in enumerate(meanings):
+            identity = sharing.changed.get((series, place), meaning)
+            if identity is not None and beaten.isdisjoint(entries(identity)):
+                own = identity.series_labels
+                if own not in alike:
+                    alike[own] = merged(own, target)
+                key = SeriesKey(identity.metric, alike[own], identity.counter)
+                column = columns.setdefault(key, len(columns))
+                parts.append((series, column, identity))
+                if identity.overlaps:
+                    overlapping.add(column)
     shared = len(columns) < len(parts)
     combined = _combined(columns, combinations)
+    arrivals = find_arrivals(columns, overlapping, target)
     rows = [identity for _, _, identity in parts]
     return Layout(
         keys=tuple(columns),
@@ -172,13 +206,16 @@ def arrange(
         offset=np.array([row.offset for row in rows], dtype=np.float64),
         int64=np.array([n for n, row in enumerate(rows) if row.blank == "int64"], dtype=np.int64),
         fp64=np.array([n for n, row in enumerate(rows) if row.blank == "fp64"], dtype=np.int64),
+        negative=np.array([n for n, row in enumerate(rows) if row.blank == "negative"], dtype=np.int64),
         masked=tuple((n, row.bits) for n, row in enumerate(rows) if row.bits),
         lowest_bit=tuple(n for n, row in enumerate(rows) if row.lowest_bit),
         rising=tuple(dict.fromkeys(column for _, column, row in parts if row.rising)),
         combined=combined,
+        arrivals=arrivals,
         contests=contests,
         winners=winners,
-        shared=shared or bool(combined),
+        shared=shared or bool(combined) or bool(arrivals),
+        sharing=sharing,
     )
 
 
@@ -189,12 +226,20 @@ def merged(labels: Labels, target: Mapping[str, str]) -> Labels:
     return tuple(sorted(both.items()))
 
 
+def entries(identity: Identity) -> tuple[tuple[str, int], ...]:
+    """The competitions that a meaning takes part in, each with its rank there: of its spelling, and of its copy."""
+    spelling = ((identity.family, identity.rank),) if identity.family else ()
+    if identity.copy < 0:
+        return spelling
+    return (*spelling, (f"{identity.metric}{identity.series_labels}", identity.copy))
+
+
 def _contests(identities: Sequence[Sequence[Identity]]) -> tuple[Contest, ...]:
     entrants: dict[str, dict[int, list[int]]] = {}
     for series, meanings in enumerate(identities):
         for identity in meanings:
-            if identity.family:
-                entrants.setdefault(identity.family, {}).setdefault(identity.rank, []).append(series)
+            for family, rank in entries(identity):
+                entrants.setdefault(family, {}).setdefault(rank, []).append(series)
     return tuple(
         Contest(family, tuple((rank, np.array(series)) for rank, series in sorted(ranks.items())))
         for family, ranks in entrants.items()

@@ -1,10 +1,7 @@
-"""The inference engines' names for the canonical signals, each an ordered list: of several present the first counts.
+"""What a series of an inference engine means: which canonical signals it feeds, and how.
 
-Two spellings of one signal are never added. Sources: vllm/v1/metrics/loggers.py of vllm-project/vllm, the production
-metrics page and srt/metrics/collector.py of sgl-project/sglang, docs/user_guide/metrics.md of
-triton-inference-server/server, docs/source/reference/metrics.md of huggingface/text-generation-inference,
-prometheus_names.rs of ai-dynamo/dynamo, doc/source/serve/monitoring.md of ray-project/ray, NVIDIA's NIM observability
-pages, and proposal 003 of kubernetes-sigs/gateway-api-inference-extension.
+Which four signals every engine should give is proposal 003 of kubernetes-sigs/gateway-api-inference-extension; which
+engine prints what, and where that is written, stands in the module of each engine.
 """
 
 from __future__ import annotations
@@ -12,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autoscaler.signals import is_counter, metric
+from autoscaler.signals import PASSED_ON, is_counter, metric
 from autoscaler.types import Labels
-from collectors.engine_table import ALIASES, COMBINATIONS, NIM, Alias
+from collectors.engines.alias import Alias
+from collectors.engines.dynamo import PASSED_BY
+from collectors.engines.table import ALIASES, COUNTERS, NIM, PREFIXES
 from collectors.identity import Identity
 
-__all__ = ["ALIASES", "COMBINATIONS", "NIM", "Alias", "identities"]
+RANKS = ("pp_rank", "tp_rank", "moe_ep_rank")
+"""SGLang's ranks repeat one engine: rank 0 speaks for all, and never are two added."""
 
-_RANKS = ("tp_rank", "pp_rank", "moe_ep_rank")
-"""SGLang's ranks repeat one engine: rank 0 speaks for all."""
-
-_ENGINE_LABELS = ("engine", "model_name", "dp_rank", "worker_id", "WorkerId", "ReplicaId")
+_DATA_PARALLEL = "dp_rank"
+_MANY_RANKS = 10_000
+_ENGINE_LABELS = ("engine", "model_name", _DATA_PARALLEL, "worker_id", "WorkerId", "ReplicaId")
 _PARTS = ("_bucket", "_sum", "_count")
 _AFTER_HISTOGRAMS = 100
 _RAY_PREFIXES = ("ray_vllm:", "ray_vllm_")
-_ENGINE_PREFIXES = ("vllm:", "sglang:", "trtllm_", "nv_", "tgi_", "dynamo_", "ray_serve_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +48,40 @@ def _index(table: Mapping[str, tuple[Alias, ...]]) -> dict[str, tuple[_Entry, ..
 
 def identities(name: str, labels: Labels, engine: str = "") -> tuple[Identity, ...] | None:
     """What a series of an inference engine means; None for a name that no table holds, empty for one to leave out."""
-    spelled = _spelled(name)
+    spelled = spelled_by_engine(name)
     own = dict(labels)
-    if spelled.startswith(_ENGINE_PREFIXES):
-        if any(own.get(rank, "0") != "0" for rank in _RANKS):
-            return ()
-        if "quantile" in own:
-            # A summary's quantiles cannot be merged over instances.
-            return ()
-    table = _BY_NIM_NAME if engine == "nim" and not spelled.startswith(_ENGINE_PREFIXES) else _BY_NAME
+    ours = spelled.startswith(PREFIXES)
+    if ours and left_out(name, labels):
+        return ()
+    table = _BY_NIM_NAME if engine == "nim" and not ours else _BY_NAME
     meanings = [
-        _identity(entry, part, own)
-        for family, part in _families(spelled, own, table)
+        _identity(entry, part, own, later)
+        for family, part, later in _families(spelled, own, table)
         for entry in table[family]
         if all(own.get(label, "") in values for label, values in entry.alias.where)
     ]
     wanted = tuple(identity for identity in meanings if identity is not None)
-    return wanted or None
+    if wanted:
+        return wanted
+    return (Identity(name, tuple(sorted(own.items())), True),) if spelled.removesuffix("_total") in COUNTERS else None
 
 
-def _spelled(name: str) -> str:
+def left_out(name: str, labels: Labels) -> str:
+    """Why nobody wants a series of an engine, empty when somebody may."""
+    if not spelled_by_engine(name).startswith(PREFIXES):
+        return ""
+    own = dict(labels)
+    if "quantile" in own:
+        return "a summary's quantile: it cannot be merged over instances"
+    # With data-parallel attention the ranks go on counting from one dp_rank to the next: rank 0 is only in the first.
+    if _DATA_PARALLEL not in own:
+        for rank in RANKS:
+            if own.get(rank, "0") != "0":
+                return f"{rank} {own[rank]} repeats what rank 0 of its engine says"
+    return ""
+
+
+def spelled_by_engine(name: str) -> str:
     """The engine's own spelling of a name that Ray passed on: it prefixes `ray_` and may replace the colon."""
     for prefix in _RAY_PREFIXES:
         if name.startswith(prefix):
@@ -77,26 +89,29 @@ def _spelled(name: str) -> str:
     return name
 
 
-def _families(name: str, own: Mapping[str, str], table: Mapping[str, tuple[_Entry, ...]]) -> list[tuple[str, str]]:
+def _families(
+    name: str, own: Mapping[str, str], table: Mapping[str, tuple[_Entry, ...]]
+) -> list[tuple[str, str, bool]]:
     """The aliases that a sample's name belongs to, each with the part of a histogram that it is (empty: none).
 
-    There can be two: TGI's length of answers is a histogram, and its `_sum` the counter of tokens.
+    There can be two: TGI's length of answers is a histogram, and its `_sum` the counter of tokens. Last comes whether
+    the name is the other of the two forms that a counter has.
     """
     # Triton's documentation prints buckets without `_bucket`; `le` gives them away.
-    found = [(name, "_bucket" if "le" in own else "")] if name in table else []
-    found += [(name.removesuffix(p), p) for p in _PARTS if name.endswith(p) and name.removesuffix(p) in table]
+    found = [(name, "_bucket" if "le" in own else "", False)] if name in table else []
+    found += [(name.removesuffix(p), p, False) for p in _PARTS if name.endswith(p) and name.removesuffix(p) in table]
     if not found:
-        # Counters come with and without `_total`, by the age of the client library.
+        # Counters come with and without `_total`, by the age of the client library, and from Ray with both.
         other = name.removesuffix("_total") if name.endswith("_total") else name + "_total"
-        found = [(other, "")] if other in table else []
+        found = [(other, "", True)] if other in table else []
     return found
 
 
-def _identity(entry: _Entry, part: str, own: Mapping[str, str]) -> Identity | None:
+def _identity(entry: _Entry, part: str, own: Mapping[str, str], later: bool) -> Identity | None:
     alias = entry.alias
     if bool(part) != _is_histogram(entry.metric):
         return None
-    kept = {label: value for label, value in own.items() if label not in (*_RANKS, *alias.drop)}
+    kept = {label: value for label, value in own.items() if label not in (*RANKS, *alias.drop)}
     factor = alias.factor
     if alias.capacity:
         product = _capacity(own, alias.capacity)
@@ -104,6 +119,8 @@ def _identity(entry: _Entry, part: str, own: Mapping[str, str]) -> Identity | No
             return None
         factor = product
         kept = {label: value for label, value in kept.items() if label in _ENGINE_LABELS}
+    if PASSED_BY in own and not alias.name.startswith("dynamo_"):
+        kept[PASSED_ON] = "dynamo"
     if part == "_bucket":
         kept["le"] = _scaled_bound(kept.get("le", "+Inf"), factor)
     if part in ("_bucket", "_count"):
@@ -119,10 +136,24 @@ def _identity(entry: _Entry, part: str, own: Mapping[str, str]) -> Identity | No
         is_counter(sample),
         factor,
         alias.offset,
+        blank=alias.blank,
         family=_competition(entry.metric),
-        rank=entry.rank,
+        rank=2 * entry.rank + later,
         rising=alias.rising,
+        copy=_copy(own),
+        overlaps=alias.overlaps,
     )
+
+
+def _copy(own: Mapping[str, str]) -> int:
+    """Which of the ranks of one data-parallel engine speaks, the lowest first; -1 where ranks repeat nothing."""
+    if _DATA_PARALLEL not in own or not any(rank in own for rank in RANKS):
+        return -1
+    number = 0
+    for rank in RANKS:
+        text = own.get(rank, "0")
+        number = number * _MANY_RANKS + (min(int(text), _MANY_RANKS - 1) if text.isdecimal() else _MANY_RANKS - 1)
+    return number
 
 
 def _competition(name: str) -> str:
