@@ -21,6 +21,9 @@ FOLLOWED = 1000
 """Series that one alert follows by themselves. More at once is one event, told by one alert that counts the rest: a
 threshold that is wrong for a whole fleet must not cost a tick seconds, nor send 100,000 messages."""
 
+SIGNAL_LOST = "signal lost"
+"""Name of the alert on a signal that was there and is gone; its label `signal` says which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -48,12 +51,14 @@ def follow(
     series: Mapping[str, Frame],
     before: Mapping[str, Alert],
     now: float,
+    lost: Mapping[str, str] | None = None,
 ) -> Mapping[str, Alert]:
     """Every alert of the pool that is not inactive, by key, after this tick.
 
     verdicts: as in a decision; a rule without one cannot be judged, which keeps its alert as it is. series: the frame
     of each series alert by name, judged point last; without a frame its alerts stay as they are. before: the result
-    of the tick before.
+    of the tick before. lost: signal -> since when and why it has had no value for longer than it may be held, empty =
+    it is there; a signal that is left out cannot be judged.
     """
     by_name: dict[str, dict[str, Alert]] = {}
     of_rules = {r.name: before[r.name] for r in rules.rules if r.alert is not None and r.name in before}
@@ -68,6 +73,7 @@ def follow(
             after |= _kept([_follow_rule(rule, rule.alert, found, held.get(rule.name), now)])
     for spec in rules.alerts:
         after |= _kept(_follow_series(spec, rules.pool, series.get(spec.name), by_name.pop(spec.name, {}), now))
+    after |= _kept(_follow_signals(rules, lost or {}, by_name.pop(SIGNAL_LOST, {}), now))
     for orphans in by_name.values():
         after |= _kept(_ended(alert, now, "its rule was taken out of the rule file") for alert in orphans.values())
     return after
@@ -150,6 +156,20 @@ def _kept(alerts: Iterable[Alert]) -> dict[str, Alert]:
 
 def _blank(key: str, pool: str, name: str, severity: Severity, labels: Labels = ()) -> Alert:
     return Alert(key, pool, name, severity, "inactive", 0.0, "", labels)
+
+
+def _follow_signals(rules: RuleSet, lost: Mapping[str, str], before: Mapping[str, Alert], now: float) -> list[Alert]:
+    """The alerts on signals that were there and are gone."""
+    found, terms = dict[str, Alert](), Terms(silence_s=600.0)
+    for signal in rules.signals:
+        labels = (("signal", signal.name),)
+        key = _key(SIGNAL_LOST, labels)
+        alert = before.get(key) or _blank(key, rules.pool, SIGNAL_LOST, "warning", labels)
+        text = lost.get(signal.name)
+        sight = Sight(None, now) if text is None else Sight(bool(text), now, text or f"{signal.name} is there again")
+        found[key] = advance(alert, sight, terms, now)
+    ended = [a for key, a in before.items() if key not in found]
+    return [*found.values(), *(_ended(a, now, "the signal was taken out of the rule file") for a in ended)]
 
 
 def _follow_rule(rule: Rule, severity: Severity, alert: Alert, verdict: Verdict | None, now: float) -> Alert:
