@@ -100,6 +100,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> Summary:
     requests = compress(read_trace(), options.duration_s, options.speed, options.seed)
     with ExitStack() as ends:
         ends.enter_context(_ended_as_by_ctrl_c())
+        # First, since it imports much: a signal that breaks into an import leaves threads that import as well waiting.
+        gpus = gpu_lines(ends)
         folder = Path(ends.enter_context(TemporaryDirectory(prefix="sigmascale-demo-")))
         traffic = Traffic()
         ends.callback(traffic.stop)
@@ -107,7 +109,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> Summary:
         service = ends.enter_context(_service(folder, traffic.address))
         traffic.follow(f"http://{service.address}/api/v1/pools/{POOL}/endpoints", service.token)
         view = ends.enter_context(View(shown, shown.is_terminal and not options.headless, about(options)))
-        stage = _Stage(service, traffic, view, SystemClock(), gpu_lines(ends))
+        stage = _Stage(service, traffic, view, SystemClock(), gpus)
         stage.wait_for_first_replica()
         since = stage.clock.now()
         score = stage.watch(traffic.play(requests, options.duration_s))
@@ -206,9 +208,9 @@ def _end_workers(folder: Path) -> None:
 
 def gpu_lines(ends: ExitStack) -> tuple[str, ...]:
     """The NVIDIA GPUs of this machine, one a line; empty without a driver. They are shown, the workers use none."""
-    from collectors.gpus import Gpus
+    from collectors.nvml import Nvml
 
-    gpus = Gpus(SystemClock())
+    gpus = Nvml(SystemClock(), slow=False, events=False, kernel_log=False)
     gpus.start()
     ends.callback(gpus.stop)
     return tuple(f"{gpu.name}  {gpu.memory_bytes / 2**30:.0f} GiB  {gpu.uuid}" for gpu in gpus.describe())
