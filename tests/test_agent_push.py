@@ -1,0 +1,380 @@
+"""Pushes of the agent, received by a real HTTP server."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from autoscaler.agent import push, pushbody
+from autoscaler.agent.current import Current
+from autoscaler.agent.push import QUEUE_LIMIT, Body, Pusher
+from autoscaler.agent.pushbody import Bodies
+from autoscaler.agent.settings import read_token
+from autoscaler.clock import monotonic
+from autoscaler.errors import InputError
+from autoscaler.types import Batch, Labels, SeriesKey
+from tests.peers.pages import until
+
+NODE: Labels = (("host", "node-1"), ("pool", "chat"))
+GPU: Labels = (*NODE, ("uuid", "GPU-1"))
+
+
+class Receiver(ThreadingHTTPServer):
+    """Answers pushes with `answers`, the last one for ever; an answer is (status, body, headers). None: hang."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        self.answers: list[tuple[int, bytes, dict[str, str]] | None] = [(204, b"", {})]
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.connections = 0
+        self.release = threading.Event()
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=lambda: self.serve_forever(0.02), daemon=True).start()
+
+    def close(self) -> None:
+        self.release.set()
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Receiver
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        answers = self.server.answers
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.server.headers.append(dict(self.headers))
+        self.server.paths.append(self.path)
+        self.server.bodies.append(json.loads(body))
+        if answer is None:
+            self.server.release.wait(30)
+            return
+        status, text, headers = answer
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(text))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Nothing on the screen."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of milliseconds; their lengths have a test of their own."""
+    monkeypatch.setattr(push, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(push, "LAST_WAIT_S", 0.05)
+
+
+@pytest.fixture
+def pushers() -> Iterator[list[Pusher]]:
+    made: list[Pusher] = []
+    yield made
+    for pusher in made:
+        pusher.stop()
+
+
+def pusher(made: list[Pusher], url: str, token: str | None = None, seed: int = 0) -> Pusher:
+    made.append(Pusher(url, lambda: token, "$SIGMASCALE_AGENT_TOKEN", np.random.default_rng(seed)))
+    made[-1].start()
+    return made[-1]
+
+
+def body(number: int = 0) -> Body:
+    return Body(json.dumps({"number": number}).encode(), 1)
+
+
+# --- what is pushed -----------------------------------------------------------------------------------------------
+
+
+def current(values: dict[SeriesKey, float], at: float) -> Current:
+    """Values that were told twice, a second apart."""
+    made, keys = Current(3.0), tuple(values)
+    for before in (1.0, 0.0):
+        made.add([Batch("nvml:1", at - before, 1.0, keys, np.array(list(values.values())))], at)
+    return made
+
+
+POWER, TEMPERATURE = SeriesKey("gpu_power_watts", GPU), SeriesKey("gpu_temperature_celsius", GPU)
+
+
+def test_a_push_names_the_node_once_and_each_series_with_its_own_labels() -> None:
+    (made,) = Bodies("node-1", NODE).bodies(current({POWER: 301.5, TEMPERATURE: math.nan}, 100.25).snapshot(100.5))
+    assert made.samples == 1
+    assert json.loads(made.text) == {
+        "source": "node-1",
+        "interval_s": 1.0,
+        "labels": {"host": "node-1", "pool": "chat"},
+        "samples": [{"metric": "gpu_power_watts", "labels": {"uuid": "GPU-1"}, "value": 301.5, "at": 100.25}],
+    }
+
+
+def test_a_value_is_pushed_once() -> None:
+    bodies, now = Bodies("node-1", NODE), Current(3.0)
+    keys = (POWER, TEMPERATURE)
+    pushed = []
+    now.add([Batch("nvml:1", 99.0, 1.0, keys, np.array([0.0, 0.0]))], 99.0)
+    for at, values in ((100.0, [1.0, 2.0]), (101.0, [1.0, math.nan]), (101.0, [1.0, math.nan]), (90.0, [3.0, 4.0])):
+        now.add([Batch("nvml:1", at, 1.0, keys, np.array(values))], at)
+        found = [json.loads(body.text)["samples"] for body in bodies.bodies(now.snapshot(at))]
+        pushed.append([(sample["value"], sample["at"]) for samples in found for sample in samples])
+    assert pushed[:3] == [[(1.0, 100.0), (2.0, 100.0)], [(1.0, 101.0)], []]
+    assert pushed[3] == [(3.0, 90.0), (4.0, 90.0)], "a clock that goes back does not end it"
+
+
+def test_what_is_told_less_often_is_pushed_with_its_own_interval() -> None:
+    """A series is pushed from its second value on, when its interval is known, and never changes sides."""
+    bodies, now = Bodies("node-1", NODE), Current(3.0)
+    keys = (POWER, TEMPERATURE)
+    pushed: list[tuple[float, str, float]] = []
+    for second in range(32):
+        rare = float(second) if second % 10 == 0 else math.nan
+        now.add([Batch("nvml:1", 100.0 + second, 1.0, keys, np.array([300.0, rare]))], 100.0 + second)
+        for made in bodies.bodies(now.snapshot(100.0 + second)):
+            told = json.loads(made.text)
+            pushed += [(told["interval_s"], sample["metric"], sample["at"]) for sample in told["samples"]]
+    assert [row for row in pushed if row[1] == "gpu_power_watts"] == [
+        (1.0, "gpu_power_watts", 100.0 + second) for second in range(1, 32)
+    ]
+    assert [row for row in pushed if row[1] != "gpu_power_watts"] == [
+        (10.0, "gpu_temperature_celsius", 110.0),
+        (10.0, "gpu_temperature_celsius", 120.0),
+        (10.0, "gpu_temperature_celsius", 130.0),
+    ]
+
+
+def test_odd_labels_are_still_json() -> None:
+    odd = SeriesKey("gpu_up", (("gpu_model", 'a "b" \\ c\nd é'),))
+    (made,) = Bodies("node-1", ()).bodies(current({odd: 1.0}, 1.0).snapshot(1.0))
+    assert json.loads(made.text)["samples"][0]["labels"] == dict(odd.labels)
+
+
+def test_much_is_pushed_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushbody, "SAMPLES_LIMIT", 4)
+    many = {SeriesKey("gpu_process_sm_ratio", (("pid", str(n)),)): float(n) for n in range(10)}
+    made = list(Bodies("node-1", ()).bodies(current(many, 1.0).snapshot(1.0)))
+    assert [b.samples for b in made] == [4, 4, 2]
+    assert [s["value"] for b in made for s in json.loads(b.text)["samples"]] == list(range(10))
+
+
+# --- how it is pushed ---------------------------------------------------------------------------------------------
+
+
+def test_pushes_arrive_in_order_over_one_connection_with_the_token(receiver: Receiver, pushers: list[Pusher]) -> None:
+    sender = pusher(pushers, receiver.url + "/", "a-secret-of-20-letters")
+    for n in range(5):
+        sender.offer(body(n))
+    until(lambda: sender.counts.taken == 5, "five pushes")
+    assert [b["number"] for b in receiver.bodies] == [0, 1, 2, 3, 4]
+    assert set(receiver.paths) == {"/api/v1/push"}
+    assert receiver.connections == 1
+    assert receiver.headers[0]["Authorization"] == "Bearer a-secret-of-20-letters"
+    assert receiver.headers[0]["Content-Type"] == "application/json"
+    assert (sender.counts.samples, sender.waiting, sender.counts.failed) == (5, 0, 0)
+
+
+def test_without_a_token_none_is_sent(receiver: Receiver, pushers: list[Pusher]) -> None:
+    pusher(pushers, receiver.url).offer(body())
+    until(lambda: bool(receiver.headers), "a push")
+    assert "Authorization" not in receiver.headers[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param((500, b"", {}), id="a service that broke"),
+        pytest.param((503, b"", {"Retry-After": "0"}), id="one that starts"),
+        pytest.param((429, b'{"detail": "the queue is full"}', {"Retry-After": "1"}), id="one that has too much"),
+        pytest.param((401, b"", {}), id="one that does not know the token"),
+        pytest.param((403, b"", {}), id="one that may not let us"),
+    ],
+)
+def test_what_may_pass_is_tried_again_with_the_same_push(
+    receiver: Receiver, pushers: list[Pusher], answer: tuple[int, bytes, dict[str, str]]
+) -> None:
+    receiver.answers = [answer, answer, (204, b"", {})]
+    sender = pusher(pushers, receiver.url)
+    sender.offer(body(7))
+    until(lambda: sender.counts.taken == 1, "the push was taken")
+    assert [b["number"] for b in receiver.bodies] == [7, 7, 7]
+    assert (sender.counts.failed, sender.counts.refused, sender.counts.dropped) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 301])
+def test_what_the_service_will_never_take_is_counted_and_left(
+    receiver: Receiver, pushers: list[Pusher], status: int
+) -> None:
+    receiver.answers = [
+        (status, b'{"title": "Bad", "detail": "samples[0]: no metric", "status": 400}', {"Location": "/elsewhere"}),
+        (204, b"", {}),
+    ]
+    with capture_logs() as lines:
+        sender = pusher(pushers, receiver.url)
+        sender.offer(body(1))
+        sender.offer(body(2))
+        until(lambda: sender.counts.taken == 1, "the next one")
+    assert [b["number"] for b in receiver.bodies] == [1, 2]
+    assert sender.counts.refused == 1
+    assert lines[0]["reason"] == f"the service refuses a push with {status}: samples[0]: no metric"
+
+
+def test_a_refused_token_names_its_file_and_a_new_one_is_found(
+    receiver: Receiver, pushers: list[Pusher], tmp_path: Path
+) -> None:
+    file = tmp_path / "push-token"
+    file.write_text("the-old-secret-token\n")
+    file.chmod(0o600)
+    receiver.answers = [(401, b"", {})]
+    with capture_logs() as lines:
+        sender = Pusher(receiver.url, lambda: read_token(file), f"the file {file}", np.random.default_rng(0))
+        pushers.append(sender)
+        sender.start()
+        sender.offer(body())
+        until(lambda: sender.counts.failed >= 3, "refused a few times")
+        file.write_text("the-new-secret-token\n")
+        receiver.answers = [(204, b"", {})]
+        until(lambda: sender.counts.taken == 1, "taken with the new token")
+    assert receiver.headers[-1]["Authorization"] == "Bearer the-new-secret-token"
+    assert [line["event"] for line in lines] == ["push failed", "pushes arrive"], "once, and not at each try"
+    assert lines[0]["reason"].startswith(f"the service refuses the token of the file {file} (401); it must be one with")
+    assert "secret-token" not in repr(lines)
+    assert "secret-token" not in repr(sender)
+
+
+def test_a_token_file_that_vanished_is_no_end(receiver: Receiver, pushers: list[Pusher], tmp_path: Path) -> None:
+    file = tmp_path / "push-token"
+    with capture_logs() as lines:
+        sender = Pusher(receiver.url, lambda: read_token(file), f"the file {file}", np.random.default_rng(0))
+        pushers.append(sender)
+        sender.start()
+        sender.offer(body())
+        until(lambda: sender.counts.failed >= 1, "no token")
+        file.touch(0o600)
+        file.write_text("a-new-token")
+        until(lambda: sender.counts.taken == 1, "taken")
+    assert "cannot be read" in lines[0]["reason"]
+
+
+def test_while_the_service_is_away_the_newest_wait_and_the_oldest_are_dropped(pushers: list[Pusher]) -> None:
+    away = Receiver()
+    port, url = away.server_address[1], away.url
+    away.close()
+    sender = pusher(pushers, url)
+    for n in range(QUEUE_LIMIT + 40):
+        sender.offer(body(n))
+    until(lambda: sender.counts.failed >= 2, "tried")
+    assert sender.waiting <= QUEUE_LIMIT
+    assert sender.counts.dropped >= 39
+    back = Receiver(port)
+    try:
+        until(lambda: sender.waiting == 0 and sender.counts.taken >= QUEUE_LIMIT, "all that waited")
+        numbers = [b["number"] for b in back.bodies]
+        assert numbers == sorted(numbers)
+        assert numbers[-1] == QUEUE_LIMIT + 39
+        assert len(numbers) + sender.counts.dropped == QUEUE_LIMIT + 40
+    finally:
+        back.close()
+
+
+def test_the_queue_has_a_size_in_bytes_too(pushers: list[Pusher], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "QUEUE_BYTES", 1000)
+    sender = Pusher("http://127.0.0.1:9", lambda: None, "", np.random.default_rng(0))
+    for _ in range(10):
+        sender.offer(Body(b"x" * 400, 1))
+    assert (sender.waiting, sender.counts.dropped) == (2, 8)
+    sender.offer(Body(b"x" * 4000, 1))
+    assert sender.waiting == 1, "one that is too large alone is still tried"
+
+
+def test_a_service_that_hangs_holds_nobody_up(receiver: Receiver, pushers: list[Pusher]) -> None:
+    receiver.answers = [None]
+    sender = pusher(pushers, receiver.url)
+    sender.offer(body())
+    until(lambda: bool(receiver.bodies), "the push hangs")
+    began = monotonic()
+    for n in range(1000):
+        sender.offer(body(n))
+    assert monotonic() - began < 0.5
+    began = monotonic()
+    sender.stop()
+    assert monotonic() - began < 0.5
+
+
+def test_waits_grow_to_a_limit_and_differ_from_node_to_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "LAST_WAIT_S", 60.0)
+
+    def waits(seed: int) -> list[float]:
+        sender = Pusher("http://127.0.0.1:9", lambda: None, "", np.random.default_rng(seed))
+        sender._wait_s = 0.5
+        with capture_logs():
+            return [sender._put_off("away") for _ in range(12)]
+
+    first = waits(1)
+    for n, wait_s in enumerate(first):
+        longest = min(0.5 * 2**n, 60.0)
+        assert longest / 2 <= wait_s <= longest
+    assert first == waits(1)
+    assert first != waits(2)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:9377",
+        "ftp://a:9377",
+        "http://",
+        "http://a:99999",
+        "http://ada:secret@a:9377",
+        "http://a:9377?x=1",
+        "http://[::1",
+        "https://a:0",
+    ],
+)
+def test_an_address_that_is_none_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(InputError, match=r"--push: is not the address of a service") as caught:
+        Pusher(url, lambda: None, "", np.random.default_rng(0))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b'{"detail": "why"}', "why"),
+        (b'{"title": "What"}', "What"),
+        (b'["list"]', '["list"]'),
+        (b"<html>\xff", "<html>\ufffd"),
+        (b"", "without a reason"),
+        (b"x" * 1000, "x" * 300),
+    ],
+)
+def test_the_reason_of_a_refusal_is_shown_in_short(answer: bytes, reason: str) -> None:
+    assert push._reason(answer) == reason
