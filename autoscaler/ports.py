@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from autoscaler.types import Action, Bands, Batch, Fleet, Frame, Outcome, Outlook, Past, Proposal, Reading
+from autoscaler.types import (
+    Action,
+    Bands,
+    Batch,
+    Fleet,
+    Frame,
+    Outcome,
+    Outlook,
+    Past,
+    Post,
+    Proposal,
+    Reading,
+    Receipt,
+)
 
 if TYPE_CHECKING:
     from threading import Event
@@ -33,6 +46,14 @@ class Collector(Protocol):
 
     def collect(self, now: float) -> Iterable[Batch | Past]:
         """Everything that arrived since the last call; never blocks on the source."""
+        ...
+
+
+class Receiver(Protocol):
+    """Takes in what others send us."""
+
+    def receive(self, post: Post) -> Receipt:
+        """Take in a body, whole or not at all; takes as long as decoding does, so not on an event loop."""
         ...
 
 

@@ -20,6 +20,7 @@ from autoscaler.types.decision import (
     Verdict,
 )
 from autoscaler.types.fleet import Fleet, Instance, InstanceState, Offer, Purchase
+from autoscaler.types.posted import Post, PostKind, Receipt
 from autoscaler.types.seen import (
     Bands,
     Batch,
@@ -64,12 +65,15 @@ __all__ = [
     "Override",
     "Past",
     "Plan",
+    "Post",
+    "PostKind",
     "Proposal",
     "Purchase",
     "Quality",
     "Query",
     "Reading",
     "Reason",
+    "Receipt",
     "Refusal",
     "Sense",
     "SeriesKey",
