@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,30 +17,26 @@ from autoscaler.api.deps import ApiDeps
 from autoscaler.api.serve import Server
 from autoscaler.board import Board
 from autoscaler.clock import SystemClock
-from autoscaler.config import Config, Discovery, PlugInConfig
+from autoscaler.config import Config, PlugInConfig
 from autoscaler.dispatch import Dispatch, Threaded, Unavailable
 from autoscaler.errors import InputError, StorageError
 from autoscaler.exposition import Counts
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.notify import Notifier
-from autoscaler.queries import queries
+from autoscaler.plugged import PlugIns
 from autoscaler.rulefile.reader import Defaults
 from autoscaler.rulefile.watch import RuleBook
+from autoscaler.selfcheck import SelfCheck
+from autoscaler.sources import Sources
 from autoscaler.store import Store
 from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
-from autoscaler.types import Query
 from autoscaler.watchdog import Watchdog
-from collectors.discovery import Target, instance_targets, static_targets
-from collectors.scrape import Scraper
-from collectors.service_discovery import Listing, ServiceDiscovery
-from collectors.target_groups import Manner
+from collectors.hints import how_to_get
 
 log = structlog.get_logger()
 
 CHORES_S = 1.0
-SCRAPE_S = 5.0
-MIN_SCRAPE_S = 1.0
 STOP_S = 10.0
 
 
@@ -68,26 +63,26 @@ class Service:
                 config.data_dir / "metrics", config.raw_window_s, config.history_s, config.retention_days
             )
             ends.callback(self._close_store)
+            self._selfcheck = SelfCheck(self.rulebook.current, self.store, self.board, self.clock, how_to_get)
+            self._plug_ins = PlugIns(config, self.clock, self.board.wake, self.rulebook.current)
+            self._sources = Sources(config, self._plug_ins, self.board, self.clock)
             self._server = self._api()
             ends.callback(self._server.stop)
             self._providers: dict[str, Any] = {}
             self.hands: dict[str, Dispatch] = {}
             ends.callback(self._stop_hands)
             self._add_hands()
-            self._collectors = {c.name: self._configured("collectors", c) for c in config.collectors}
-            self._static = static_targets(config.targets)
-            self._discovery = ServiceDiscovery([_listing(d) for d in config.discovery], self.clock)
-            self._scraper = Scraper(self._targets, self.clock, self.board.wake)
             self.notifier = Notifier([w.url for w in config.webhooks], self.clock)
             self.loop = Loop(
                 clock=self.clock,
                 rules=self.rulebook.current,
-                collectors=(self._scraper, *self._collectors.values()),
+                collectors=self._sources.collectors,
                 store=self.store,
                 journal=self.journal,
                 hands=self.hands,
                 board=self.board,
                 notify=self.notifier.send,
+                lost=self._selfcheck.lost,
             )
             self._watchdog = Watchdog(self.loop.stats, self.clock)
             self._ends = ends.pop_all()
@@ -129,15 +124,7 @@ class Service:
         self._server.start()
         self._ends.callback(self.notifier.stop)
         self.notifier.start()
-        self._ends.callback(self._discovery.stop)
-        self._discovery.start()
-        self._ends.callback(self._scraper.stop)
-        self._scraper.start()
-        for collector in self._collectors.values():
-            if hasattr(collector, "stop"):
-                self._ends.callback(collector.stop)
-            if hasattr(collector, "start"):
-                collector.start()
+        self._sources.start(self._ends)
         for name, target in (("loop", self._run), ("chores", self._do_chores)):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
@@ -188,6 +175,7 @@ class Service:
                 if str(error) != told:
                     told = str(error)
                     log.error("points wait for the disk", problem=told)
+            self._selfcheck.run()
             while self.clock.jumps:
                 jump = self.clock.jumps.popleft()
                 log.warning("the system clock jumped; scale-in windows start afresh", seconds=round(jump, 1))
@@ -202,9 +190,9 @@ class Service:
         for name in sorted((configured.keys() | named) - self.hands.keys()):
             try:
                 if name in configured:
-                    provider = self._configured("providers", configured[name])
+                    provider = self._plug_ins.configured("providers", configured[name])
                 else:
-                    provider = self._plug_in("providers", PlugInConfig(name))
+                    provider = self._plug_ins.plugged("providers", PlugInConfig(name))
                 self._providers[name] = provider
             except InputError as error:
                 if name in configured:
@@ -217,40 +205,6 @@ class Service:
             hand = Threaded(provider, self.clock, self._observe_s(), self.board.wake)
             hand.start()
             self.hands[name] = hand
-
-    def _targets(self) -> Iterable[Target]:
-        """Pages of the configuration and of its lists, and one for each instance that serves or drains."""
-        found = [*self._static, *self._discovery.targets()]
-        for view in self.board.pools().values():
-            if view.fleet is not None:
-                pace = min(SCRAPE_S, max(MIN_SCRAPE_S, view.rules.tick_s))
-                found += instance_targets(view.fleet, interval_s=pace)
-        return found
-
-    def _configured(self, group: plugins.Group, given: PlugInConfig) -> Any:
-        """A plug-in of the configuration. InputError names the place where its settings were written."""
-        try:
-            return self._plug_in(group, given)
-        except InputError as error:
-            where = f"{group}.{given.name}"
-            raise InputError(*(self.config.fault(where, fault.text) for fault in error.faults)) from error
-
-    def _plug_in(self, group: plugins.Group, given: PlugInConfig) -> Any:
-        """Built from its settings and, where its class has such fields, from what only the service can give."""
-        known = plugins.fields(plugins.load(group, given.plug_in))
-        directory = self.config.data_dir.absolute() / given.name
-        ours = {
-            "directory": directory,
-            "clock": self.clock,
-            "wake": self.board.wake,
-            "queries": self._queries,
-        }
-        settings = {key: value for key, value in ours.items() if key in known} | dict(given.settings)
-        return plugins.build(group, given.plug_in, settings, given.folder)
-
-    def _queries(self) -> tuple[Query, ...]:
-        """What the pools in force want to know of stores that answer queries."""
-        return tuple(query for rules in self.rulebook.current().values() for query in queries(rules))
 
     def _observe_s(self) -> float:
         """Reports are asked for twice per shortest tick, at most four times a second."""
@@ -271,6 +225,8 @@ class Service:
             local_file=str(self.config.data_dir / LOCAL_TOKEN_FILE),
             defaults=replace(self.rulebook.defaults, require_bound=False),
             counts=self._counts,
+            receiver=self._sources.push,
+            findings=self._selfcheck.findings,
         )
         config = self.config
         return Server(create_app(deps), config.host, config.port, config.tls_cert, config.tls_key)
@@ -281,14 +237,10 @@ class Service:
             providers={name: hand.calls() for name, hand in self.hands.items()},
             store=self.store.stats(),
             receivers=self.notifier.status(),
-            targets=self._scraper.status(),
+            targets=self._sources.scraper.status(),
+            push=self._sources.push,
+            findings=self._selfcheck.findings(),
         )
-
-
-def _listing(written: Discovery) -> Listing:
-    """A list of targets as the configuration names it."""
-    manner = Manner(written.labels, written.path, written.interval_s, written.timeout_s)
-    return Listing(written.files, written.url, written.refresh_s, manner, written.token_file)
 
 
 def _own(data_dir: Path) -> IO[str]:

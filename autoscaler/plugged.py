@@ -1,0 +1,43 @@
+"""Plug-ins of the configuration, built from their settings and from what only the service can give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Event
+from typing import Any
+
+from autoscaler import plugins
+from autoscaler.config import Config, PlugInConfig
+from autoscaler.errors import InputError
+from autoscaler.ports import Clock
+from autoscaler.queries import queries
+from autoscaler.ruleset import RuleSet
+from autoscaler.types import Query
+
+
+class PlugIns:
+    """Builds plug-ins. `rules` gives the rule sets in force, by pool; what arrives sets `wake`."""
+
+    def __init__(self, config: Config, clock: Clock, wake: Event, rules: Callable[[], Mapping[str, RuleSet]]) -> None:
+        self._config = config
+        self._rules = rules
+        self._ours = {"clock": clock, "wake": wake, "queries": self._queries}
+
+    def configured(self, group: plugins.Group, given: PlugInConfig) -> Any:
+        """A plug-in of the configuration. InputError names the place where its settings were written."""
+        try:
+            return self.plugged(group, given)
+        except InputError as error:
+            where = f"{group}.{given.name}"
+            raise InputError(*(self._config.fault(where, fault.text) for fault in error.faults)) from error
+
+    def plugged(self, group: plugins.Group, given: PlugInConfig) -> Any:
+        """Built from its settings and, where its class has such fields, from what only the service can give."""
+        known = plugins.fields(plugins.load(group, given.plug_in))
+        ours = {**self._ours, "directory": self._config.data_dir.absolute() / given.name}
+        settings = {key: value for key, value in ours.items() if key in known} | dict(given.settings)
+        return plugins.build(group, given.plug_in, settings, given.folder)
+
+    def _queries(self) -> tuple[Query, ...]:
+        """What the pools in force want to know of stores that answer queries."""
+        return tuple(query for rules in self._rules().values() for query in queries(rules))

@@ -1,0 +1,66 @@
+"""Everything that brings samples to a running service: pages, pushes, and the collectors of its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from autoscaler.board import Board
+from autoscaler.config import Config, Discovery, PlugInConfig
+from autoscaler.plugged import PlugIns
+from autoscaler.ports import Clock, Collector
+from collectors.discovery import Target, instance_targets, static_targets
+from collectors.scrape import Scraper
+from collectors.service_discovery import Listing, ServiceDiscovery
+from collectors.target_groups import Manner
+
+SCRAPE_S = 5.0
+MIN_SCRAPE_S = 1.0
+
+
+class Sources:
+    """The scraper and what takes pushes are always at work; other collectors are those of the configuration."""
+
+    def __init__(self, config: Config, plug_ins: PlugIns, board: Board, clock: Clock) -> None:
+        self._config = config
+        self._board = board
+        self._static = static_targets(config.targets)
+        self._discovery = ServiceDiscovery([_listing(d) for d in config.discovery], clock)
+        self.scraper = Scraper(self._targets, clock, board.wake)
+        self.push: Any = plug_ins.configured("collectors", self._push_config())
+        beside = [c for c in config.collectors if c.plug_in != "push"]
+        self._others: list[Any] = [plug_ins.configured("collectors", c) for c in beside]
+
+    @property
+    def collectors(self) -> tuple[Collector, ...]:
+        """All of them, as the loop drains them."""
+        return (self.scraper, self.push, *self._others)
+
+    def start(self, ends: ExitStack) -> None:
+        """Start everything; how to stop it is left on `ends`."""
+        for part in (self._discovery, self.push, self.scraper, *self._others):
+            if hasattr(part, "stop"):
+                ends.callback(part.stop)
+            if hasattr(part, "start"):
+                part.start()
+
+    def _push_config(self) -> PlugInConfig:
+        given = next((c for c in self._config.collectors if c.plug_in == "push"), PlugInConfig("push"))
+        return replace(given, settings={"window_s": self._config.raw_window_s, **given.settings})
+
+    def _targets(self) -> Iterable[Target]:
+        """Pages of the configuration and of its lists, and one for each instance that serves or drains."""
+        found = [*self._static, *self._discovery.targets()]
+        for view in self._board.pools().values():
+            if view.fleet is not None:
+                pace = min(SCRAPE_S, max(MIN_SCRAPE_S, view.rules.tick_s))
+                found += instance_targets(view.fleet, interval_s=pace)
+        return found
+
+
+def _listing(written: Discovery) -> Listing:
+    """A list of targets as the configuration names it."""
+    manner = Manner(written.labels, written.path, written.interval_s, written.timeout_s)
+    return Listing(written.files, written.url, written.refresh_s, manner, written.token_file)
