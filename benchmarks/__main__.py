@@ -15,7 +15,7 @@ from autoscaler import __version__
 from benchmarks import prometheus
 from benchmarks.table import show
 
-NAMES = ("bands", "launch", "parser", "reaction", "scrape", "store", "tick")
+NAMES = ("agent", "bands", "ingest", "launch", "parser", "push", "reaction", "scrape", "sigma", "store", "tick")
 LIBRARIES = ("numpy", "duckdb", "aiohttp", "sqlalchemy", "httpx")
 
 

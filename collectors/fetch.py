@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import socket
+import ssl
 import zlib
 from dataclasses import dataclass
-
-import aiohttp
+from types import TracebackType
+from typing import Self
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from autoscaler.errors import SigmascaleError
+from collectors.answer import Answer, BrokenOff, NotHttp, TooLarge, Unanswered
+from collectors.connection import Buffers, Connection
 from collectors.discovery import Target
 
 HEADERS = {
@@ -19,6 +25,9 @@ HEADERS = {
 }
 STEP_BYTES = 1 << 20
 """Output of one decompression step: about a millisecond, after which other targets get their turn."""
+_PORTS = {"http": 80, "https": 443}
+_AS_IT_IS = "/%?:@!$&'()*+,;=-._~[]"
+"""Characters of an address that need no quoting, or are quoted already."""
 
 
 class PageError(SigmascaleError):
@@ -33,44 +42,116 @@ class Page:
     openmetrics: bool
 
 
-def open_session() -> aiohttp.ClientSession:
-    """The one session of the process; the caller closes it.
+class Session:
+    """The connections of one event loop, one for each target, kept from scrape to scrape. A context manager."""
+
+    def __init__(self) -> None:
+        self._buffers = Buffers()
+        self._kept: dict[Target, tuple[Connection, bytes]] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for target in tuple(self._kept):
+            self.forget(target)
+        # Transports close in the loop's next turn.
+        await asyncio.sleep(0)
+
+    def forget(self, target: Target) -> None:
+        """End the connection to a target that is not asked any more."""
+        kept = self._kept.pop(target, None)
+        if kept is not None:
+            kept[0].close()
+
+    async def get(self, target: Target, limit: int) -> Answer:
+        """The answer to a GET, whatever its status; raises what `Connection.ask` and connecting raise.
+
+        A target may end a connection between two scrapes; that shows only at the next request, which then goes out
+        once more on a new one.
+        """
+        kept = self._kept.get(target)
+        if kept is not None and kept[0].usable:
+            try:
+                return await self._ask(target, *kept, limit)
+            except Unanswered:
+                pass
+        connection = await self._connect(urlsplit(target.url))
+        kept = self._kept[target] = (connection, _request(urlsplit(target.url)))
+        return await self._ask(target, *kept, limit)
+
+    async def _ask(self, target: Target, connection: Connection, request: bytes, limit: int) -> Answer:
+        try:
+            return await connection.ask(request, limit)
+        except BaseException:
+            self.forget(target)
+            raise
+
+    async def _connect(self, url: SplitResult) -> Connection:
+        """A connection to the first of the host's addresses that takes one; OSError when none does."""
+        loop = asyncio.get_running_loop()
+        assert url.hostname is not None
+        port = url.port or _PORTS[url.scheme]
+        if url.scheme == "https" and self._tls is None:
+            self._tls = ssl.create_default_context()
+        tls, name = (self._tls, url.hostname) if url.scheme == "https" else (None, None)
+        found = await loop.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
+        refused: OSError = OSError("the name has no address")
+        for family, _, protocol, _, address in found:
+            try:
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._buffers),
+                    str(address[0]),
+                    port,
+                    family=family,
+                    proto=protocol,
+                    ssl=tls,
+                    server_hostname=name,
+                )
+            except OSError as error:
+                refused = error
+            else:
+                return connection
+        raise refused
+
+
+def open_session() -> Session:
+    """The one session of an event loop; the caller closes it.
 
     No limit on connections: each target has at most one request under way, and a limit below their number would make
-    targets wait for each other. Connections outlive the longest usual interval.
+    targets wait for each other.
     """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=120, ttl_dns_cache=60),
-        headers=HEADERS,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,  # we do it in bounded steps
-    )
+    return Session()
 
 
-async def fetch(session: aiohttp.ClientSession, target: Target, max_page_bytes: int) -> Page:
+async def fetch(session: Session, target: Target, max_page_bytes: int) -> Page:
     """The target's page; raises PageError in every other case."""
     try:
-        async with session.get(
-            target.url, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=target.timeout_s)
-        ) as response:
-            _check_status(response)
-            openmetrics = _check_type(response)
-            body = await _body(response, max_page_bytes)
+        async with asyncio.timeout(target.timeout_s):
+            answer = await session.get(target, max_page_bytes)
+            _check_status(answer)
+            openmetrics = _check_type(answer)
+            body = await _body(answer, max_page_bytes)
     except TimeoutError:
         raise PageError(
             f"no complete answer within {target.timeout_s:g} s; raise the target's timeout or find out why it is slow"
         ) from None
-    except aiohttp.ClientConnectorError as error:
-        raise PageError(
-            f"cannot connect to {error.host}:{error.port} ({_cause(error)}); is it running there?"
-        ) from None
-    except aiohttp.ClientPayloadError:
-        raise PageError("the page broke off before its end; the target or a proxy closed the connection") from None
-    except aiohttp.ServerDisconnectedError:
+    except Unanswered:
         raise PageError("the connection was closed without an answer; is this an HTTP port?") from None
-    except aiohttp.ClientResponseError as error:
-        raise PageError(f"the answer is not HTTP ({error.message.splitlines()[0]}); check the port") from None
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except BrokenOff:
+        raise PageError("the page broke off before its end; the target or a proxy closed the connection") from None
+    except NotHttp as why:
+        raise PageError(f"the answer is not HTTP ({why}); check the port") from None
+    except TooLarge:
+        raise _too_large(max_page_bytes) from None
+    except OSError as error:
+        url = urlsplit(target.url)
+        where = f"{url.hostname}:{url.port or _PORTS[url.scheme]}"
+        raise PageError(f"cannot connect to {where} ({_cause(error)}); is it running there?") from None
+    except ValueError as error:
         raise PageError(f"the request failed ({type(error).__name__}: {error}); check the address") from None
     # Some exporters label the error page of the proxy before them as plain text.
     if body[:256].lstrip()[:1] == b"<":
@@ -78,26 +159,38 @@ async def fetch(session: aiohttp.ClientSession, target: Target, max_page_bytes: 
     return Page(body, openmetrics)
 
 
-def _cause(error: aiohttp.ClientConnectorError) -> str:
+def _request(url: SplitResult) -> bytes:
+    path = quote(url.path or "/", safe=_AS_IT_IS) + (f"?{quote(url.query, safe=_AS_IT_IS)}" if url.query else "")
+    host = url.netloc.rpartition("@")[2].encode("idna" if not url.netloc.isascii() else "ascii").decode("ascii")
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}"]
+    lines += [f"{name}: {value}" for name, value in HEADERS.items()]
+    if url.username is not None:
+        user = f"{unquote(url.username)}:{unquote(url.password or '')}"
+        lines.append(f"Authorization: Basic {base64.b64encode(user.encode()).decode('ascii')}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def _cause(error: OSError) -> str:
     # A refused certificate has no system error below it, and a name that is not known has a negative number.
-    cause = getattr(error, "os_error", error)
-    number = getattr(cause, "errno", None) or 0
-    return os.strerror(number) if number > 0 else getattr(cause, "strerror", None) or str(cause)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    number = 0 if isinstance(error, ssl.SSLError) else error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
-def _check_status(response: aiohttp.ClientResponse) -> None:
-    if 300 <= response.status < 400:
-        goal = response.headers.get("Location", "an unnamed place")
+def _check_status(answer: Answer) -> None:
+    if 300 <= answer.status < 400:
+        goal = answer.headers.get("location", "an unnamed place")
         raise PageError(
-            f"redirects (HTTP {response.status}) to {goal}; redirects are not followed, name the final address"
+            f"redirects (HTTP {answer.status}) to {goal}; redirects are not followed, name the final address"
         )
-    if response.status != 200:
-        raise PageError(f"answered HTTP {response.status} {response.reason or ''}".rstrip() + ", expected 200")
+    if answer.status != 200:
+        raise PageError(f"answered HTTP {answer.status} {answer.reason}".rstrip() + ", expected 200")
 
 
-def _check_type(response: aiohttp.ClientResponse) -> bool:
+def _check_type(answer: Answer) -> bool:
     """Whether the page is OpenMetrics. A page without a type is taken for plain text, as old exporters mean it."""
-    name = response.headers.get("Content-Type", "text/plain").partition(";")[0].strip().lower()
+    name = answer.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
     if name not in ("text/plain", "application/openmetrics-text"):
         raise PageError(
             f"answered with type {name!r}, expected text/plain or application/openmetrics-text; check the path"
@@ -105,50 +198,35 @@ def _check_type(response: aiohttp.ClientResponse) -> bool:
     return name == "application/openmetrics-text"
 
 
-async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+async def _body(answer: Answer, limit: int) -> bytes:
+    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
-        body = await _plain(response, limit)
+        body = answer.body
     elif encoding in ("gzip", "x-gzip"):
-        body = await _gunzipped(response, limit)
+        body = await _gunzipped(answer.body, limit)
     else:
         raise PageError(f"the page is encoded as {encoding!r}, which was not asked for; only gzip and none are read")
-    framed = response.content_length is not None or "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    if framed or body.endswith(b"\n"):
+    if answer.framed or body.endswith(b"\n"):
         return body
     # Only the end of the connection marks the end of this page, so a last line without its newline may have been cut
     # within its number: one sample less is better than a wrong one.
     return body[: body.rfind(b"\n") + 1]
 
 
-async def _plain(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    if (response.content_length or 0) > limit:
-        raise _too_large(limit)
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > limit:
-            raise _too_large(limit)
-        pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-async def _gunzipped(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _gunzipped(packed: bytes, limit: int) -> bytes:
     page = bytearray()
     inflater = zlib.decompressobj(wbits=31)
+    rest = packed
     try:
-        async for piece in response.content.iter_any():
-            rest = piece
-            while rest:
-                if inflater.eof:  # a gzip file may be several, one after the other
-                    inflater = zlib.decompressobj(wbits=31)
-                page += inflater.decompress(rest, STEP_BYTES)
-                rest = inflater.unconsumed_tail or inflater.unused_data
-                if len(page) > limit:
-                    raise _too_large(limit)
-                if rest:
-                    await asyncio.sleep(0)
+        while rest:
+            if inflater.eof:  # a gzip file may be several, one after the other
+                inflater = zlib.decompressobj(wbits=31)
+            page += inflater.decompress(rest, STEP_BYTES)
+            rest = inflater.unconsumed_tail or inflater.unused_data
+            if len(page) > limit:
+                raise _too_large(limit)
+            if rest:
+                await asyncio.sleep(0)
         page += inflater.flush()
     except zlib.error as error:
         raise PageError(f"the page says that it is gzip, which it is not ({error})") from None

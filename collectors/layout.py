@@ -180,6 +180,7 @@ def arrange(
     parts: list[tuple[int, int, Identity]] = []
     overlapping: set[int] = set()
     target = dict(labels)
+    of_target = {pair[0]: pair for pair in labels}
     # Forty metrics of one GPU have the same labels: merged once, and kept as one object.
     alike: dict[Labels, Labels] = {}
     for series, meanings in enumerate(identities):
@@ -188,7 +189,7 @@ def arrange(
             if identity is not None and beaten.isdisjoint(entries(identity)):
                 own = identity.series_labels
                 if own not in alike:
-                    alike[own] = merged(own, target)
+                    alike[own] = merged(own, of_target)
                 key = SeriesKey(identity.metric, alike[own], identity.counter)
                 column = columns.setdefault(key, len(columns))
                 parts.append((series, column, identity))
@@ -219,11 +220,15 @@ def arrange(
     )
 
 
-def merged(labels: Labels, target: Mapping[str, str]) -> Labels:
-    """Labels of a series at a target. The target's win; the page's stay as `exported_...`, as Prometheus does it."""
-    both = {(f"exported_{name}" if name in target else name): value for name, value in labels}
+def merged(labels: Labels, target: Mapping[str, tuple[str, str]]) -> Labels:
+    """Labels of a series at a target whose pairs are given by name: the target's win, and the page's stay as
+    `exported_...`, as Prometheus does it. Pairs stay the objects that they are; there are a million of them."""
+    both = {}
+    for pair in labels:
+        moved = pair if pair[0] not in target else (f"exported_{pair[0]}", pair[1])
+        both[moved[0]] = moved
     both.update(target)
-    return tuple(sorted(both.items()))
+    return tuple(sorted(both.values()))
 
 
 def entries(identity: Identity) -> tuple[tuple[str, int], ...]:

@@ -1,9 +1,9 @@
 """Pages of one target, read at more than a million lines a second once its series are known.
 
 The text before the value of a line is the same scrape after scrape. So the exact prefix `name{...}` is looked up in a
-dictionary, and what is left is one number; where the lines even kept their order, one comparison with the page before
-does instead. Only the strict grammar may add a prefix, and only one that ends where the series ends; then a hit proves
-that the rest of the line is the value. Whatever is odd (a timestamp, an exemplar, a tab) misses and is read strictly.
+dictionary, and what is left is one number; where the lines even kept their order, it is only compared in its place.
+Only the strict grammar may add a prefix, and only one that ends where the series ends; then a hit proves that the rest
+of the line is the value. Whatever is odd (a timestamp, an exemplar, a tab) misses and is read strictly.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from numpy.typing import NDArray
 
 from autoscaler.types import Batch, Labels, SeriesKey
 from collectors import grammar
+from collectors.dcgm.counters import Missing, missing_families
+from collectors.derived import Derived
 from collectors.grammar import VALUE_BYTES, Exemplar, Malformed, Sample, parse, samples
 from collectors.identity import Resolve
-from collectors.known import KnownSeries, Limits, Shape
+from collectors.known import KnownSeries, Limits, Room
 from collectors.layout import Layout, Ratchet, arrange
 from collectors.resolve import COMBINATIONS, resolve
+from collectors.shape import Indices, Shape, Tokens, tokens_in_place
 
-__all__ = ["Exemplar", "Limits", "Malformed", "PageReader", "Sample", "parse", "samples"]
+__all__ = ["Exemplar", "Limits", "Malformed", "PageReader", "Room", "Sample", "parse", "samples"]
 
 NAN = float("nan")
 STALE_INTERVALS = 3.0
 
-_Printed = tuple[NDArray[np.float64], NDArray[np.int64], float]
+_Printed = tuple[NDArray[np.float64], Indices, float]
 """Printed values (series,), the series that were printed, and the time of the batch."""
-_Tokens = tuple[list[bytes], NDArray[np.int64], int]
-"""The value of each line as printed, the line's series, and how many lines repeat a series."""
 _DEFAULT_LIMITS = Limits()
 
 
@@ -49,19 +50,23 @@ class PageReader:
         interval_s: float,
         resolve: Resolve = resolve,
         limits: Limits = _DEFAULT_LIMITS,
+        room: Room | None = None,
     ) -> None:
         self._source = source
         self._labels = tuple(sorted(labels))
         self._interval_s = interval_s
         self._limits = limits
-        self._known = KnownSeries(resolve, limits)
-        self._shape = Shape()
+        self._known = KnownSeries(resolve, limits, room or Room())
+        self._shape: Shape | None = None
         self._order: list[int] = []
+        self._in_place = False
+        self._settled: Shape | None = None
         self._layout: Layout | None = None
         self._keys: tuple[SeriesKey, ...] = ()
         self._ratchet = Ratchet()
+        self._derived = Derived()
         self._scrape = 0
-        self._comments: list[bytes] = []
+        self._comments: list[bytes] | None = None
         self._indented = False
         self._terminated = False
         self._start_count()
@@ -78,53 +83,61 @@ class PageReader:
         """
         self._start_count()
         self._scrape += 1
+        self._in_place = False
         if len(page) > self._limits.page_bytes:
             self.lines = 1
             self._reject(page[:200], f"is part of a page of {len(page)} bytes; the limit is {self._limits.page_bytes}")
             return self._batch(np.full(len(self._known), NAN), np.zeros(0, dtype=np.int64), at)
+        printed, present, at = self._read_in_place(page, at) or self._read_lines(page, at, openmetrics)
+        self._known.mark(present, self._scrape)
+        batch = self._batch(printed, present, at)
+        if self._scrape % self._limits.evict_after == 0 and self._known.evict(self._scrape):
+            self._shape, self._order = None, []
+        return batch
+
+    def close(self) -> None:
+        """Give back the room that the target's series took up; the reader is of no use afterwards."""
+        self._known.close()
+
+    def lacking(self) -> tuple[Missing, ...]:
+        """What a page of dcgm-exporter does not carry that it could; nothing for other pages."""
+        cut = any(key.label("gi_id") is not None for key in self._keys)
+        return missing_families(self._known.names(), mig=cut)
+
+    # --- the warm path ------------------------------------------------------------------------------------------
+
+    def _read_in_place(self, page: bytes, at: float) -> _Printed | None:
+        """Values of a page that differs from the one before in nothing but values. None if there is more to it."""
+        found = None if self._shape is None else tokens_in_place(page, self._shape)
+        read = None if found is None else self._numbers(found, at)
+        self._in_place = read is not None
+        return read
+
+    def _read_lines(self, page: bytes, at: float, openmetrics: bool) -> _Printed:
         lines = self._whole_lines(page)
         # One comparison finds comments, blank and indented lines: '#', space and tab sort before '$', names after it.
         plain = [line for line in lines if line >= b"$"]
         self._note_comments([line for line in lines if line < b"$"])
-        printed, present, at = self._read_known(plain, at) or self._read_any(lines, at, openmetrics)
-        self._known.mark(present, self._scrape)
-        batch = self._batch(printed, present, at)
-        if self._scrape % self._limits.evict_after == 0 and self._known.evict(self._scrape):
-            self._shape, self._order = Shape(), []
-        return batch
+        found = None if self._indented else self._by_prefix(lines, plain)
+        return (found and self._numbers(found, at)) or self._read_any(lines, at, openmetrics)
 
-    # --- the warm path ------------------------------------------------------------------------------------------
-
-    def _read_known(self, plain: Sequence[bytes], at: float) -> _Printed | None:
-        """Values of a page whose lines are all known. None as soon as anything needs a closer look."""
-        if self._indented:
-            return None
-        found = self._in_place(plain) or self._by_prefix(plain)
-        if found is None:
-            return None
+    def _numbers(self, found: Tokens, at: float) -> _Printed | None:
+        """Values of tokens; None if one of them is no number in the format's sense."""
         tokens, series, repeats = found
         # `float` takes more than the format does; what all tokens consist of is checked in one go.
-        if b"".join(tokens).translate(None, VALUE_BYTES):
+        if tokens.translate(None, VALUE_BYTES + b"\n"):
             return None
         try:
-            values = list(map(float, tokens))
+            values = np.fromiter(map(float, tokens.split(b"\n")[:-1]), np.float64, len(series))
         except ValueError:
             return None
         printed = np.full(len(self._known), NAN)
         printed[series] = values
-        self.lines += len(plain)
+        self.lines += len(series)
         self.duplicates = repeats
         return printed, series, at
 
-    def _in_place(self, plain: Sequence[bytes]) -> _Tokens | None:
-        """What follows the prefixes of the page before, if every line still has its place; spares all look-ups."""
-        shape = self._shape
-        if len(plain) != len(shape.prefixes) or not all(map(bytes.startswith, plain, shape.prefixes)):
-            return None
-        tokens = [line[length:] for line, length in zip(plain, shape.lengths, strict=True)]
-        return tokens, shape.series, shape.repeats
-
-    def _by_prefix(self, plain: Sequence[bytes]) -> _Tokens | None:
+    def _by_prefix(self, lines: Sequence[bytes], plain: Sequence[bytes]) -> Tokens | None:
         """What follows the last blank of each line, if what precedes it is a known prefix."""
         cuts = [line.rfind(b" ") + 1 for line in plain]
         index = self._known.index
@@ -132,10 +145,9 @@ class PageReader:
         if len(order) < len(plain):
             return None
         # An exporter that shuffles its lines never shows one order twice, and its order is not worth keeping.
-        if order == self._order:
-            self._shape = self._known.shape([line[:cut] for line, cut in zip(plain, cuts, strict=True)], order)
-        self._order = order
-        tokens = [line[cut:] for line, cut in zip(plain, cuts, strict=True)]
+        known, self._order = self._order, order
+        self._shape = self._known.shape(lines[:-1], order) if order and order == known and not lines[-1] else None
+        tokens = b"".join([line[cut:] + b"\n" for line, cut in zip(plain, cuts, strict=True)])
         return tokens, np.array(order, dtype=np.int64), len(order) - len(set(order))
 
     # --- the thorough path --------------------------------------------------------------------------------------
@@ -164,6 +176,13 @@ class PageReader:
                 times[series] = time
         distinct = set(present)
         self.duplicates = len(present) - len(distinct)
+        self._order = present
+        self._shape = None
+        if present and not (lines[-1] or times or self.rejected or self._indented):
+            self._shape = self._known.shape(lines[:-1], present)
+            # The shape has the comments too; on a page with others they are read again.
+            self._comments = None
+            self._known.rest()
         if times:
             if len(times) == len(distinct):
                 at = min(at, max(times.values()))
@@ -201,19 +220,30 @@ class PageReader:
 
     # --- around both --------------------------------------------------------------------------------------------
 
-    def _batch(self, printed: NDArray[np.float64], present: NDArray[np.int64], at: float) -> Batch:
-        here = np.zeros(len(self._known), dtype=np.bool_)
-        here[present] = True
+    def _batch(self, printed: NDArray[np.float64], present: Indices, at: float) -> Batch:
         layout = self._layout
-        if layout is None or self._known.changed or (present.size and not layout.standing(here)):
-            layout = arrange(self._known.meanings(), self._labels, here, COMBINATIONS)
-            if layout.keys == self._keys:
-                layout = replace(layout, keys=self._keys)
-            self._layout, self._keys = layout, layout.keys
-            self._ratchet.keep(self._keys)
-            self._known.changed = False
+        # The same lines as before have the same winners as before.
+        if layout is None or self._known.changed or not self._in_place or self._settled is not self._shape:
+            here = np.zeros(len(self._known), dtype=np.bool_)
+            here[present] = True
+            if layout is None or self._known.changed or (present.size and not layout.standing(here)):
+                layout = self._arrange(here)
+            self._settled = self._shape if self._in_place else None
+            if self._in_place:
+                self._known.rest()
         values, self.sentinels = layout.fill(printed, self._ratchet)
-        return Batch(self._source, at, self._interval_s, layout.keys, values, self._labels)
+        # A line that could not be read may be the GPU's that seems to be missing.
+        keys, values = self._derived.extend(layout.keys, values, at, complete=not self.rejected)
+        return Batch(self._source, at, self._interval_s, keys, values, self._labels)
+
+    def _arrange(self, here: NDArray[np.bool_]) -> Layout:
+        layout = arrange(self._known.meanings(), self._labels, here, COMBINATIONS)
+        if layout.keys == self._keys:
+            layout = replace(layout, keys=self._keys)
+        self._layout, self._keys = layout, layout.keys
+        self._ratchet.keep(self._keys)
+        self._known.changed = False
+        return layout
 
     def _whole_lines(self, page: bytes) -> list[bytes]:
         """The page's lines, without a last one that was cut off.

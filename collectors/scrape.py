@@ -12,19 +12,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Literal
 
-import aiohttp
 import numpy as np
 import structlog
 
 from autoscaler.clock import monotonic
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, Labels
+from collectors import heap
 from collectors.discovery import Target
-from collectors.fetch import Page, PageError, fetch, open_session
-from collectors.page import Limits, PageReader
+from collectors.fetch import Page, PageError, Session, fetch, open_session
+from collectors.page import Limits, PageReader, Room
+from collectors.resolve import ENGINE_LABEL, resolver
 
 __all__ = ["Scraper", "Target", "TargetStatus"]
 
@@ -36,7 +38,13 @@ LARGE_PAGE_BYTES = 512 << 10
 """Pages from here on (some 2,000 lines, 20 ms when new) are read on a thread of their own."""
 STOP_S = 0.9
 NOT_ASKED = "not asked yet"
+SLOTS = 20
+"""Targets of one interval are asked in so many bursts: a page that is read right after another costs a third of one
+for which the processor was woken from its sleep."""
+BURST_S = 0.02
+"""The longest that an arrived page waits for the others of its burst before the loop is woken."""
 START_S = 10.0
+TIDY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,8 @@ class Scraper:
 
     targets: the pages, or a function that says which there are now; it is called about every `refresh_s` on the
     scraper's thread and must not wait for anything. An arriving batch sets `wake`. When nobody collects, the oldest
-    batches beyond `queue_limit` are dropped and counted.
+    batches beyond `queue_limit` are dropped and counted. room: what all targets may cost together; series beyond it are
+    counted there, and their lines among the rejected ones of their target.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class Scraper:
         max_page_bytes: int = MAX_PAGE_BYTES,
         queue_limit: int = QUEUE_LIMIT,
         refresh_s: float = 1.0,
+        room: Room | None = None,
     ) -> None:
         self._targets = targets if callable(targets) else lambda: targets
         self._clock = clock
@@ -89,6 +99,10 @@ class Scraper:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
+        self._under_way = 0
+        self._burst: asyncio.TimerHandle | None = None
+        self._told_refused, self._tidy_at = 0, 0.0
+        self.room = room or Room()
         self.dropped = 0
 
     # --- the caller's side --------------------------------------------------------------------------------------
@@ -143,12 +157,24 @@ class Scraper:
                 try:
                     await asyncio.wait_for(stopping.wait(), self._refresh_s)
                 except TimeoutError:
-                    continue
+                    self._tidy(asyncio.get_running_loop().time())
             for watcher in self._watchers.values():
                 watcher.cancel()
             await asyncio.gather(*self._watchers.values(), return_exceptions=True)
 
-    def _refresh(self, session: aiohttp.ClientSession) -> None:
+    def _tidy(self, now: float) -> None:
+        """Once in TIDY_S: give memory back that first pages left behind, and say if there was no room for series."""
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + TIDY_S
+        heap.give_back()
+        new = self.room.refused - self._told_refused
+        if new:
+            self._told_refused += new
+            advice = "scrape fewer targets, or let them show fewer series; /api/v1/targets counts rejected lines"
+            log.warning("series refused", refused=new, known=self.room.series, next_step=advice)
+
+    def _refresh(self, session: Session) -> None:
         try:
             wanted = dict.fromkeys(self._targets())
         except Exception:
@@ -164,37 +190,54 @@ class Scraper:
                 self._statuses[target] = TargetStatus(target.url, target.labels)
             self._watchers[target] = asyncio.create_task(self._watch(session, target))
 
-    async def _watch(self, session: aiohttp.ClientSession, target: Target) -> None:
+    async def _watch(self, session: Session, target: Target) -> None:
         loop = asyncio.get_running_loop()
         limits = Limits(page_bytes=self._max_page_bytes)
-        reader = PageReader(target.source, target.labels, target.interval_s, limits=limits)
-        due = loop.time() + (target.phase * target.interval_s - loop.time()) % target.interval_s
-        while True:
-            await asyncio.sleep(due - loop.time())
-            await self._scrape(session, target, reader)
-            # A scrape that took longer than the interval skips beats; it keeps its phase and never runs twice at once.
-            due += target.interval_s * max(1, math.ceil((loop.time() - due) / target.interval_s))
+        meaning = resolver(dict(target.labels).get(ENGINE_LABEL, ""))
+        reader = PageReader(target.source, target.labels, target.interval_s, meaning, limits, self.room)
+        phase = math.floor(target.phase * SLOTS) / SLOTS
+        due = loop.time() + (phase * target.interval_s - loop.time()) % target.interval_s
+        try:
+            while True:
+                await asyncio.sleep(due - loop.time())
+                self._under_way += 1
+                try:
+                    batch = await self._scrape(session, target, reader)
+                finally:
+                    self._under_way -= 1
+                self._put(batch)
+                # A scrape that took longer than the interval skips beats; it keeps its phase and never runs twice.
+                due += target.interval_s * max(1, math.ceil((loop.time() - due) / target.interval_s))
+        finally:
+            session.forget(target)
+            # Behind a large page that may still be read there.
+            with suppress(RuntimeError):
+                self._readers.submit(reader.close)
 
-    async def _scrape(self, session: aiohttp.ClientSession, target: Target, reader: PageReader) -> None:
+    async def _scrape(self, session: Session, target: Target, reader: PageReader) -> Batch:
         began = monotonic()
         at = self._clock.now()
         before = self._statuses[target]
+        last_at, lines, rejected, problem = before.last_at, before.lines, before.rejected, ""
         try:
             page = await fetch(session, target, self._max_page_bytes)
             batch = await self._read(reader, page, at)
         except PageError as error:
-            batch = _silent(target, at, "down")
-            after = replace(before, up=False, error=str(error))
+            batch, problem = _silent(target, at, "down"), str(error)
         except Exception as error:
             log.exception("page unread", target=target.source, next_step="report this with the page")
             batch = _silent(target, at, "down")
-            after = replace(before, up=False, error=f"the page could not be read ({type(error).__name__}: {error})")
+            problem = f"the page could not be read ({type(error).__name__}: {error})"
         else:
-            after = replace(before, up=True, last_at=at, error="", lines=reader.lines, rejected=reader.rejected)
-            if after.rejected and not before.rejected:
-                log.warning("lines rejected", target=target.source, lines=after.rejected, first=reader.first_rejected)
-        self._note(target, before, replace(after, duration_s=monotonic() - began))
-        self._put(batch)
+            if last_at is None:
+                _advise(target, reader)
+            last_at, lines, rejected = at, reader.lines, reader.rejected
+            if rejected and not before.rejected:
+                log.warning("lines rejected", target=target.source, lines=rejected, first=reader.first_rejected)
+        took_s = monotonic() - began
+        after = TargetStatus(target.url, target.labels, not problem, last_at, problem, lines, rejected, took_s)
+        self._note(target, before, after)
+        return batch
 
     async def _read(self, reader: PageReader, page: Page, at: float) -> Batch:
         if len(page.body) < LARGE_PAGE_BYTES:
@@ -220,6 +263,16 @@ class Scraper:
             self._queue.append(batch)
             if len(self._queue) > self._queue_limit:
                 self._drop_oldest()
+        if self._under_way and self._loop is not None:
+            if self._burst is None:
+                self._burst = self._loop.call_later(BURST_S, self._wake_up)
+        else:
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._burst is not None:
+            self._burst.cancel()
+            self._burst = None
         if self._wake is not None:
             self._wake.set()
 
@@ -228,6 +281,19 @@ class Scraper:
         place = next((n for n, batch in enumerate(self._queue) if batch.state != "gone"), 0)
         del self._queue[place]
         self.dropped += 1
+
+
+def _advise(target: Target, reader: PageReader) -> None:
+    """Say once what a page lacks without which its GPUs cannot be judged well."""
+    lacking = [missing for missing in reader.lacking() if missing.essential]
+    if lacking:
+        log.warning(
+            "metrics missing",
+            target=target.source,
+            metrics=", ".join(missing.metric for missing in lacking),
+            next_step="add to the exporter's counters file, unless the GPU does not have them: "
+            + " | ".join(missing.line for missing in lacking),
+        )
 
 
 def _silent(target: Target, at: float, state: Literal["down", "gone"]) -> Batch:

@@ -296,3 +296,66 @@ def test_the_malformed_page_keeps_its_two_good_samples() -> None:
     assert sorted(v for k, v in values(batch).items() if k.metric == "gpu_sm_clock_hertz") == [210e6, 210e6]
     assert (warm.lines, warm.rejected) == (20, 18)
     assert warm.first_rejected.startswith('the line \'DCGM_FI_DEV_MEM_CLOCK{gpu="0",...,modelName')
+
+
+# --- in place -----------------------------------------------------------------------------------------------------
+
+
+def test_a_page_in_its_old_order_is_read_without_a_single_look_up() -> None:
+    warm = reader()
+    page = b'# HELP a b\n# TYPE a gauge\na{x="1"} %d\na{x="2"} 2\n\n# TYPE c gauge\nc 3.5\n'
+    warm.read(page % 1, 0.0)
+    assert values(warm.read(page % 1234, 5.0))[SeriesKey("a", (("x", "1"),))] == 1234.0
+    assert warm._known._index is None, "nobody had to look anything up"
+    assert counts(warm) == (3, 0, "", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(b'a{x="1"} 1\na{x="2"} 2\n# TYPE c counter\nc 3\n', id="another comment of the same length"),
+        pytest.param(b'a{x="1"} 1\n# TYPE c gauge\na{x="2"} 2\nc 3\n', id="a comment that moved"),
+        pytest.param(b'a{x="1"} 1\na{x="3"} 2\n# TYPE c gauge\nc 3\n', id="another label value"),
+        pytest.param(b'a{x="1"} 1\nb{x="2"} 2\n# TYPE c gauge\nc 3\n', id="another name"),
+        pytest.param(b'a{x="2"} 2\na{x="1"} 1\n# TYPE c gauge\nc 3\n', id="another order"),
+        pytest.param(b'a{x="1"} 1\na{x="2"} 2 1000\n# TYPE c gauge\nc 3\n', id="a timestamp"),
+        pytest.param(b'a{x="1"} 1\na{x="2"} 0x2\n# TYPE c gauge\nc 3\n', id="a value that is none"),
+        pytest.param(b'a{x="1"} 1\na{x="2"} \n# TYPE c gauge\nc 3\n', id="a missing value"),
+        pytest.param(b'a{x="1"} 1\na{x="2"} 2\n# TYPE c gauge\nc 3', id="no line feed at the end"),
+        pytest.param(b'a{x="1"} 1\na{x="2"} 2\n# TYPE c gauge\nc 3\nd 4\n', id="a line more"),
+        pytest.param(b'a{x="1"} 1\na{x="2"} 2\n# TYPE c gauge\n', id="a line less"),
+        pytest.param(b'a{x="1"} 1\r\na{x="2"} 2\r\n# TYPE c gauge\r\nc 3\r\n', id="other line ends"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_a_page_that_differs_in_more_than_values_reads_as_a_first_page(changed: bytes) -> None:
+    warm, cold = reader(), reader()
+    for at in (0.0, 5.0, 10.0):
+        warm.read(b'a{x="1"} 7\na{x="2"} 8\n# TYPE c gauge\nc 9\n', at)
+    # A page that lacks its last line feed is known to be cut only by those who saw one that had it.
+    cold._terminated = True
+    got, expected = warm.read(changed, 15.0), cold.read(changed, 15.0)
+    assert values(got) == values(expected)
+    assert counts(warm) == counts(cold)
+
+
+def test_series_whose_hashes_meet_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.known._mark", lambda name, labels: 7)
+    warm = reader(Limits(evict_after=2))
+    page = b'a{x="1"} 1\na{x="2"} 2\nb 3\n'
+    for at in range(6):
+        warm.read(page if at % 2 else b'b 3\na{x="2"} 2\n', float(at))
+    assert values(warm.read(page, 9.0)) == {
+        SeriesKey("a", (("x", "1"),)): 1.0,
+        SeriesKey("a", (("x", "2"),)): 2.0,
+        SeriesKey("b"): 3.0,
+    }
+    assert len(warm) == 3
+
+
+def test_a_type_that_changes_reaches_series_whose_labels_are_known_from_their_text_alone() -> None:
+    warm = reader()
+    page = b'# TYPE a %s\na{x="1"} 1\n'
+    for kind in (b"gauge", b"gauge", b"counter"):
+        batch = warm.read(page % kind, 0.0)
+    assert batch.keys == (SeriesKey("a", (("x", "1"),), True),)

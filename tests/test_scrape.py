@@ -5,12 +5,13 @@ from __future__ import annotations
 from threading import Event
 
 import pytest
+from structlog.testing import capture_logs
 
 import collectors.scrape
 from autoscaler.clock import SimClock, monotonic
 from autoscaler.ports import Collector
 from autoscaler.types import Batch
-from collectors.page import PageReader
+from collectors.page import PageReader, Room
 from collectors.scrape import Scraper, Target
 from tests.peers.pages import Pages, answer, hang, until
 from tests.peers.scraping import LABELS, PAGE, asked, gather, scraping, target
@@ -180,3 +181,36 @@ def test_a_hundred_targets_are_each_asked_once_an_interval_at_their_own_phase() 
     assert len(set(sources)) >= 50
     assert sources != sorted(sources)
     assert all(batch.state == "up" for batch in batches)
+
+
+def test_all_targets_share_one_room_and_a_target_that_is_gone_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collectors.scrape, "TIDY_S", 0.02)
+    with Pages({"/a": answer(PAGE), "/b": answer(PAGE)}) as pages:
+        named = [target(pages, "/a"), target(pages, "/b")]
+        scraper = Scraper(lambda: tuple(named), SimClock(), refresh_s=0.02, room=Room(series=3))
+        with capture_logs() as logs:
+            scraper.start()
+            until(lambda: any(line["event"] == "series refused" for line in logs), "the refusal")
+        assert scraper.room.series == 3
+        assert sum(status.rejected for status in scraper.status()) == 1
+        named.pop()
+        until(lambda: scraper.room.series < 3, "room")
+        scraper.stop()
+
+
+def test_pages_of_one_burst_wake_the_loop_once() -> None:
+    wakes: list[float] = []
+
+    class Counting(Event):
+        def set(self) -> None:
+            wakes.append(monotonic())
+            super().set()
+
+    many = 40
+    with (
+        Pages({f"/{n}": answer(PAGE) for n in range(many)}) as pages,
+        scraping(*[target(pages, f"/{n}", 2.0) for n in range(many)], wake=Counting()) as scraper,
+    ):
+        batches = gather(scraper, lambda batches: len(batches) >= many)
+    assert len(batches) >= many
+    assert len(wakes) < len(batches)

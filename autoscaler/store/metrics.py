@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
 from autoscaler.errors import StorageError
+from autoscaler.presence import Given
 from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.signals import answer
 from autoscaler.store.aggregate import Float64s
-from autoscaler.store.daystore import DayStore, Point, utc_day
+from autoscaler.store.daystore import Point
+from autoscaler.store.given import given
+from autoscaler.store.pastdays import PastDays
 from autoscaler.store.poolhistory import PoolHistory
 from autoscaler.store.poolsignals import Measured, measure
 from autoscaler.store.rawframe import in_flight, raw_frame
@@ -36,6 +38,7 @@ class SeriesInfo:
     interval_s: float
     newest_at: float
     sources: tuple[str, ...]
+    counter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class StoreStats:
     """Series and sources now; samples since the start, refused ones by reason; points that wait for the disk.
 
     unusable: infinite values and negative counters. late: not newer than the last of their source. malformed: whole
-    batches. lost: points that never reached the disk.
+    batches. repeated: what only said again what was known. lost: points that never reached the disk.
     """
 
     series: int
@@ -56,6 +59,7 @@ class StoreStats:
     memory_bytes: int
     waiting: int
     lost: int
+    repeated: int = 0
 
 
 class Store:
@@ -79,12 +83,12 @@ class Store:
         self._raw = RawSeries(raw_window_s, limits or Limits(forget_s=raw_window_s))
         self._selections = Selections(self._raw)
         self._history = PoolHistory(history_s, max_points, max_backlog, directory is not None)
-        self._days = None if directory is None else DayStore(directory, retention_days)
+        self._days = None if directory is None else PastDays(directory, retention_days)
         self._flushing = Lock()
         self._write_problem = ""
-        self._read_problems: dict[Path, str] = {}
-        self._tidied: date | None = None
-        self._load()
+        if self._days is not None:
+            for (pool, signal), trail in self._days.newest(history_s, max_points).items():
+                self._history.trail(pool, signal).load(*trail)
 
     def add(self, batch: Batch) -> None:
         """Take in what a source said. Never raises for what a batch contains: bad samples are refused and counted."""
@@ -101,10 +105,11 @@ class Store:
         with self._lock:
             self._raw.forget(now)
             work_at = self._raw.work_at.get(rules.pool, -math.inf)
+            busy_at = self._raw.busy_at.get(rules.pool, -math.inf)
             for signal in rules.signals:
                 if signal.forecast is None:
                     asked, selection = self._source(rules, signal)
-                    measured = measure(asked, selection, now, work_at)
+                    measured = measure(asked, selection, now, work_at, busy_at)
                     if asked is not signal:
                         measured = self._bounded(rules.pool, signal, measured)
                     frames[signal.name] = self._history.take(rules.pool, signal, measured, selection.interval_s, now)
@@ -173,14 +178,7 @@ class Store:
         memory_since = float(at[0]) if at.size else math.inf
         if self._days is None or since >= memory_since:
             return recent
-        found, until = [], min(until, memory_since)
-        for day in self._stored_days():
-            if utc_day(since) <= day <= utc_day(until):
-                try:
-                    found.append(self._days.history(day, pool, signal, since, until))
-                except StorageError as error:
-                    self._read_problems[self._days.path(day)] = str(error)
-        found.append(recent)
+        found = [*self._days.history(pool, signal, since, min(until, memory_since)), recent]
         return np.concatenate([times for times, _ in found]), np.concatenate([points for _, points in found])
 
     def flush(self) -> int:
@@ -201,9 +199,6 @@ class Store:
                 self._write_problem = str(error)
                 raise
             self._write_problem = ""
-            for day in {utc_day(at) for _, _, at in points}:
-                self._read_problems.pop(self._days.path(day), None)
-            self._tidy(max((at for _, _, at in points), default=None))
             return len(points)
 
     def close(self) -> None:
@@ -222,7 +217,7 @@ class Store:
 
     def problems(self) -> tuple[str, ...]:
         """What a person should know: files that cannot be read or written, limits that refuse samples."""
-        stats, found = self.stats(), list(self._read_problems.values())
+        stats, found = self.stats(), [] if self._days is None else list(self._days.problems.values())
         if self._write_problem:
             lost = f", {stats.lost} are lost" if stats.lost else ""
             found.append(f"{self._write_problem}; {stats.waiting} points wait to be written{lost}")
@@ -239,6 +234,20 @@ class Store:
         with self._lock:
             return tuple(self._info(pool, metric) for pool, metric in sorted(self._raw.names))
 
+    def given(self, rules: RuleSet) -> dict[str, Given]:
+        """What there is to measure each signal of the pool from, by signal; forecasts are left out."""
+        with self._lock:
+            return {
+                signal.name: given(signal, *self._source(rules, signal), self._raw, rules.pool)
+                for signal in rules.signals
+                if signal.forecast is None
+            }
+
+    def metrics(self, pool: str) -> frozenset[str]:
+        """Names of what some source gives for the pool, or without a pool."""
+        with self._lock:
+            return frozenset(metric for owner, metric in self._raw.names if owner in (pool, ""))
+
     def stats(self) -> StoreStats:
         """Counts for our own metrics page."""
         with self._lock:
@@ -254,6 +263,7 @@ class Store:
                 memory_bytes=self._raw.nbytes + self._history.nbytes,
                 waiting=len(self._history.pending),
                 lost=self._history.lost,
+                repeated=counts.repeated,
             )
 
     def _info(self, pool: str, metric: str) -> SeriesInfo:
@@ -265,53 +275,8 @@ class Store:
             series += positions.size
             newest_at = float(np.fmax.reduce(last_at, initial=newest_at))
             interval_s = max(interval_s, source.interval_s)
-        return SeriesInfo(pool, metric, series, interval_s, newest_at, tuple(sorted(sources)))
-
-    def _tidy(self, newest_at: float | None) -> None:
-        """Once a day, drop what is too old; and forget problems of files that somebody has moved away."""
-        assert self._days is not None
-        self._read_problems = {path: text for path, text in self._read_problems.items() if path.exists()}
-        if newest_at is None or self._tidied == utc_day(newest_at):
-            return
-        self._tidied = utc_day(newest_at)
-        self._read_problems.pop(self._days.directory, None)
-        try:
-            self._days.retain(self._tidied)
-        except StorageError as error:
-            self._read_problems[self._days.directory] = str(error)
-
-    def _stored_days(self) -> tuple[date, ...]:
-        """Days on disk, oldest first; none, and a problem, if the folder cannot be listed."""
-        assert self._days is not None
-        try:
-            return self._days.days()
-        except StorageError as error:
-            self._read_problems[self._days.directory] = str(error)
-            return ()
-
-    def _load(self) -> None:
-        """Read the newest `history_s` of the day files back; a file that cannot be read is a problem, not an end."""
-        if self._days is None:
-            return
-        found: dict[tuple[str, str], list[tuple[Float64s, Float64s]]] = {}
-        newest, loaded = -math.inf, 0
-        for day in reversed(self._stored_days()):
-            try:
-                points = self._days.read(day, newest - self._history.history_s)
-            except StorageError as error:
-                self._read_problems[self._days.path(day)] = str(error)
-                continue
-            newest = max([newest, *(float(at[-1]) for at, _ in points.values())])
-            loaded += sum(at.size for at, _ in points.values())
-            for name, trail in points.items():
-                found.setdefault(name, []).append(trail)
-            if (newest > -math.inf and not points) or loaded > self._history.max_points:
-                break
-        for (pool, signal), trails in found.items():
-            at = np.concatenate([trail[0] for trail in reversed(trails)])
-            values = np.concatenate([trail[1] for trail in reversed(trails)])
-            kept = at >= newest - self._history.history_s
-            self._history.trail(pool, signal).load(at[kept], values[kept])
+        counter = any(s.columns[s.groups[pool, metric][0]].counter for s in sources.values())
+        return SeriesInfo(pool, metric, series, interval_s, newest_at, tuple(sorted(sources)), counter)
 
 
 def _metric(signal: Signal) -> str:

@@ -52,11 +52,14 @@ class _Series:
     owner_of: NDArray[np.intp]
 
 
-def measure(signal: Signal, selection: Selection, now: float, work_at: float = -math.inf) -> Measured:
+def measure(
+    signal: Signal, selection: Selection, now: float, work_at: float = -math.inf, busy_at: float = -math.inf
+) -> Measured:
     """Aggregate of the series that answer, with bounds for those that do not.
 
     A series answers while its source is up and its last value is at most `max_age_s` old. Series that their source
-    stopped giving are expected for another `max_hold_s`. `work_at` is when work counters of the pool last moved.
+    stopped giving are expected for another `max_hold_s`. `work_at` is when work counters of the pool last moved,
+    `busy_at` when one of its GPUs was last busy by the driver's own account.
     """
     if not selection.parts:
         return _nothing(signal, selection, now)
@@ -67,7 +70,7 @@ def measure(signal: Signal, selection: Selection, now: float, work_at: float = -
         return Measured(math.nan, "missing", text)
     values = [_rate(part, signal.rate_s) if signal.rate_s else part.ring.raw[part.columns] for part in selection.parts]
     series = _series(signal, selection, now, values)
-    frozen = np.zeros(0, np.bool_) if signal.rate_s else _frozen(signal, selection, series, work_at)
+    frozen = np.zeros(0, np.bool_) if signal.rate_s else _frozen(signal, selection, series, work_at, busy_at)
     if frozen.any():
         if frozen[series.recent].all():
             return _stuck(signal, series)
@@ -102,7 +105,7 @@ def _series(signal: Signal, selection: Selection, now: float, values: list[Float
     for part, own in zip(selection.parts, values, strict=True):
         ring, columns = part.ring, part.columns
         at = ring.last_at[columns]
-        max_age_s = AGE_INTERVALS * ring.interval_s if signal.max_age_s is None else signal.max_age_s
+        max_age_s = AGE_INTERVALS * ring.news_s[part.owner] if signal.max_age_s is None else signal.max_age_s
         recents.append(ring.up[part.owner] & (at >= now - max_age_s) & ~np.isnan(own))
         expecteds.append(ring.listed[columns] | (at >= now - signal.max_hold_s))
         ats.append(at)
@@ -122,8 +125,14 @@ def _series(signal: Signal, selection: Selection, now: float, values: list[Float
 
 
 def _rate(part: Part, window_s: float) -> Float64s:
-    """Increase per second of each counter of a part, over the window that ends at the newest row of its source."""
+    """Increase per second of each counter of a part, over the window that ends at the newest row of its source.
+
+    A window in which a source has no two news would be empty most of the time; it is as long as these need.
+    """
     found = np.empty(0)
+    slowest_s = float(part.ring.news_s[part.owners].max())
+    if slowest_s > part.ring.interval_s:
+        window_s = max(window_s, 2.0 * slowest_s)
     for times, grown in _windows(part, window_s):
         found, complete = rates(times, grown, part.ring.began_at[part.columns], window_s)
         if complete:
@@ -178,23 +187,26 @@ def _histogram(signal: Signal, selection: Selection, quantile: float, over_s: fl
     return found
 
 
-def _frozen(signal: Signal, selection: Selection, series: _Series, work_at: float) -> NDArray[np.bool_]:
+def _frozen(signal: Signal, selection: Selection, series: _Series, work_at: float, busy_at: float) -> NDArray[np.bool_]:
     """Series whose value has been the same, bit for bit, for longer than is plausible while work flows, (series,).
 
     Only device and cache activity is judged. A ratio may sit at its limit 1 for as long as there is load. It may sit at
     0 while short requests pass between two samples, unless it is an average over the interval. While the work
-    counters stand still, nothing is suspicious: a true zero is data.
+    counters stand still, nothing is suspicious: a true zero is data. Averages come from the profiling counters, which
+    a profiler pauses and a fault stops while the driver's own `gpu_busy_ratio` goes on; that is a witness against them.
     """
     metric = signal.metric or ""
     averaged = metric.endswith(_AVERAGED)
     if not averaged and not metric.endswith(_SAMPLED):
         return np.zeros(0, np.bool_)
     found = []
+    worked_at = max(work_at, busy_at) if averaged else work_at
     for part in selection.parts:
         ring, columns = part.ring, part.columns
+        news_s = ring.news_s[part.owner]
         at, changed_at, value = ring.last_at[columns], ring.changed_at[columns], ring.raw[columns]
-        limit_s = max(FROZEN_INTERVALS * ring.interval_s, FROZEN_S)
-        flows = (work_at > changed_at + ring.interval_s) & (work_at >= at - AGE_INTERVALS * ring.interval_s)
+        limit_s = np.maximum(FROZEN_INTERVALS * ring.interval_s, np.maximum(AGE_INTERVALS * news_s, FROZEN_S))
+        flows = (worked_at > changed_at + news_s) & (worked_at >= at - AGE_INTERVALS * news_s)
         plausible = (value == 1.0) if averaged else (value == 1.0) | (value == 0.0)
         found.append((at - changed_at > limit_s) & flows & ~plausible)
     stuck = np.concatenate(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +30,14 @@ def raw_frame(selection: Selection, now: float, lookback_s: float) -> Frame:
     at, values = _columns(parts[0], lookback_s)
     blocks = [values, *(_resampled(part, at) for part in parts[1:])]
     last_at = np.concatenate([part.ring.last_at[part.columns] for part in parts])
-    quality = tuple(name for part in parts for name in _qualities(part, now))
+    quality = tuple(chain.from_iterable(_qualities(part, now) for part in parts))
     return Frame(
         interval_s=parts[0].ring.interval_s,
         at=at,
         values=blocks[0].T if len(blocks) == 1 else np.concatenate(blocks, axis=1).T,
         last_at=last_at,
         quality=quality,
-        keys=tuple(key for part in parts for key in part.keys),
+        keys=parts[0].keys if len(parts) == 1 else tuple(chain.from_iterable(part.keys for part in parts)),
     )
 
 
@@ -55,28 +56,68 @@ def _columns(part: Part, lookback_s: float) -> tuple[NDArray[np.float64], NDArra
     late = np.floor((newest[reference] - newest) / ring.interval_s - 0.5)
     shift = np.where(np.isnan(late), count, np.clip(late, 0, count)).astype(np.intp)
     values = np.empty((count, part.columns.size), np.float32)
-    # Sources that walk in step share their slots: one pass over the rows for each group, nearly always one group.
+    # Sources that walk in step share their slots. Most do: everything is fetched from theirs, then the rest again.
     starts = (ring.row[part.owners] + shift) % ring.slots
-    for start in np.unique(starts):
-        members = (starts == start)[part.owner_of]
-        _gather(ring.values, int(start), np.flatnonzero(members), part.columns, values)
+    groups, sizes = np.unique(starts, return_counts=True)
+    for place, start in enumerate(groups[np.argsort(-sizes)]):
+        if not place:
+            _gather_all(ring.values, int(start), part.columns, values)
+        else:
+            members = np.flatnonzero((starts == start)[part.owner_of])
+            _gather_some(ring.values, int(start), members, part.columns[members], values)
     for owner in np.flatnonzero(shift):
         values[count - shift[owner] :, part.owner_of == owner] = np.nan
+    _bring_forward(values, (ring.row - ring.news_row)[part.owners] * (shift == 0), part.owner_of)
     inside = at >= newest[reference] - lookback_s
     return at[inside], values[inside]
 
 
-def _gather(
+def _bring_forward(values: NDArray[np.float32], behind: NDArray[np.int64], owner_of: Indices) -> None:
+    """Move the last news of sources that have only repeated themselves since, `behind` rows ago, to the last row."""
+    behind = behind[owner_of]
+    moved = np.flatnonzero((behind > 0) & (behind < values.shape[0]))
+    rows = values.shape[0] - 1 - behind[moved]
+    values[-1, moved] = values[rows, moved]
+    values[rows, moved] = np.nan
+
+
+def _gather_all(ring: NDArray[np.float32], newest: int, columns: Indices, into: NDArray[np.float32]) -> None:
+    """Fetch columns of the rows up to the slot `newest`; those of many equal sources lie evenly, and are sliced."""
+    first, slots = newest - into.shape[0] + 1, ring.shape[0]
+    spans = [(first, newest + 1, 0)] if first >= 0 else [(first + slots, slots, 0), (0, newest + 1, -first)]
+    even = _evenly(columns)
+    for begin, end, place in spans:
+        rows, target = ring[begin:end], into[place : place + end - begin]
+        if even is None:
+            for row, out in zip(rows, target, strict=True):
+                np.take(row, columns, out=out, mode="clip")
+        else:
+            width, step, repeats = even
+            shape, strides = (len(rows), repeats, width), (rows.strides[0], 4 * step, 4)
+            source = np.lib.stride_tricks.as_strided(rows[:, columns[0] :], shape, strides, writeable=False)
+            np.copyto(target.reshape(shape), source)
+
+
+def _evenly(columns: Indices) -> tuple[int, int, int] | None:
+    """Width, distance and number of equal runs of neighbours that the columns consist of; None if they do not."""
+    breaks = np.flatnonzero(np.diff(columns) != 1) + 1
+    width = int(breaks[0]) if breaks.size else columns.size
+    if columns.size % width:
+        return None
+    runs = columns.reshape(-1, width)
+    step = int(runs[1, 0] - runs[0, 0]) if len(runs) > 1 else width
+    if step < width:
+        return None
+    even = runs[0, 0] + step * np.arange(len(runs))[:, None] + np.arange(width)
+    return (width, step, len(runs)) if np.array_equal(even, runs) else None
+
+
+def _gather_some(
     ring: NDArray[np.float32], newest: int, members: Indices, columns: Indices, into: NDArray[np.float32]
 ) -> None:
-    count, everything = into.shape[0], members.size == columns.size
-    wanted = columns if everything else columns[members]
+    count = into.shape[0]
     for i in range(count):
-        row = ring[(newest - (count - 1 - i)) % ring.shape[0]]
-        if everything:
-            np.take(row, wanted, out=into[i], mode="clip")
-        else:
-            into[i, members] = row[wanted]
+        into[i, members] = ring[(newest - (count - 1 - i)) % ring.shape[0]][columns]
 
 
 def _resampled(part: Part, at: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -98,7 +139,7 @@ def _resampled(part: Part, at: NDArray[np.float64]) -> NDArray[np.float32]:
 def _qualities(part: Part, now: float) -> list[Quality]:
     ring = part.ring
     age_s = now - ring.last_at[part.columns]
-    fresh = ring.up[part.owner] & (age_s <= AGE_INTERVALS * ring.interval_s)
+    fresh = ring.up[part.owner] & (age_s <= AGE_INTERVALS * ring.news_s[part.owner])
     codes = np.where(fresh, 0, np.where(age_s <= HOLD_S, 1, 2))
     names: tuple[Quality, ...] = ("fresh", "stale", "missing")
     return [names[code] for code in codes.tolist()]

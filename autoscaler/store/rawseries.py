@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoscaler.store.pace import PULSE
 from autoscaler.store.ring import Ring, Source
 from autoscaler.types import Batch, Labels, SeriesKey
 
@@ -16,6 +17,10 @@ WORK_COUNTERS = frozenset(
 )
 """Counters that move only while requests are served; energy, for one, also moves in an idle machine."""
 
+BUSY = "gpu_busy_ratio"
+"""What tells of work where no engine is asked: the driver counts it, so that a paused profiler leaves it alone."""
+
+_BUSY_FROM = 0.05
 _RECOVER_AFTER = 3
 _SWEEP_S = 30.0
 
@@ -40,6 +45,7 @@ class Counts:
     late: int = 0
     over_limit: int = 0
     malformed: int = 0
+    repeated: int = 0
 
 
 class RawSeries:
@@ -54,6 +60,7 @@ class RawSeries:
         self.counts = Counts()
         self.series = 0
         self.work_at: dict[str, float] = {}
+        self.busy_at: dict[str, float] = {}
         self.names: dict[tuple[str, str], dict[str, Source]] = {}
         self.mute: dict[str, Source] = {}
         self.generation: dict[str, int] = {}
@@ -120,12 +127,19 @@ class RawSeries:
         if source.take is not None:
             self.counts.over_limit += values.size - source.take.size
             values = values[source.take]
-        stored, refused = self.ring(source).write(source, batch.at, values)
-        self.counts.stored += values.size - refused
+        ring = self.ring(source)
+        stored, refused = ring.write(source, batch.at, values)
+        if ring.news_row[source.index] != ring.row[source.index]:
+            self.counts.repeated += values.size - refused
+        else:
+            self.counts.stored += values.size - refused
         self.counts.unusable += refused
         for pool, positions in source.work:
             if np.any(stored[positions] > 0.0):
                 self.work_at[pool] = max(batch.at, self.work_at.get(pool, -math.inf))
+        for pool, positions in source.busy:
+            if np.any(stored[positions] > _BUSY_FROM):
+                self.busy_at[pool] = max(batch.at, self.busy_at.get(pool, -math.inf))
 
     def forget(self, now: float) -> None:
         """Drop sources that have been silent too long; cheap enough to be called at every read."""
@@ -135,9 +149,10 @@ class RawSeries:
         for source in self.sources:
             if source.heard_at < now - self.limits.forget_s:
                 self._drop(source)
-        for pool, at in tuple(self.work_at.items()):
-            if at > now + _SWEEP_S or at < now - self._window_s:
-                del self.work_at[pool]
+        for times in (self.work_at, self.busy_at):
+            for pool, at in tuple(times.items()):
+                if at > now + _SWEEP_S or at < now - self._window_s:
+                    del times[pool]
         alive = {pool_of(source.labels) for source in self._sources.values()} | set(self._per_pool)
         self.generation = {pool: number for pool, number in self.generation.items() if pool in alive}
 
@@ -212,13 +227,19 @@ class RawSeries:
     def _index(self, source: Source) -> None:
         groups: dict[tuple[str, str], list[int]] = {}
         work: dict[str, list[int]] = {}
+        busy: dict[str, list[int]] = {}
         for position, key in enumerate(source.columns):
             pool = pool_of(key.labels)
             groups.setdefault((pool, key.metric), []).append(position)
             if key.counter and key.metric in WORK_COUNTERS and position < source.listed:
                 work.setdefault(pool, []).append(position)
+            if key.metric == BUSY and position < source.listed:
+                busy.setdefault(pool, []).append(position)
         source.groups = {name: np.array(positions, np.intp) for name, positions in groups.items()}
         source.work = tuple((pool, np.array(positions, np.intp)) for pool, positions in work.items())
+        source.busy = tuple((pool, np.array(positions, np.intp)) for pool, positions in busy.items())
+        pulse = [n for n, key in enumerate(source.columns[: source.listed]) if key.metric == PULSE and key.counter]
+        source.pulse = np.array(pulse, np.intp)
         for name in source.groups:
             self.names.setdefault(name, {})[source.name] = source
         self._count(source, 1)
@@ -234,7 +255,7 @@ class RawSeries:
                 del self.names[name]
         self._count(source, -1)
         self._changed(pool for pool, _ in source.groups)
-        source.groups, source.work = {}, ()
+        source.groups, source.work, source.busy = {}, (), ()
 
     def _count(self, source: Source, sign: int) -> None:
         self.series += sign * len(source.columns)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.store.aggregate import Float64s, increments
+from autoscaler.store.pace import Pace
 from autoscaler.types import Labels, SeriesKey
 
 Indices = NDArray[np.intp]
@@ -16,15 +19,22 @@ Indices = NDArray[np.intp]
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MAX_SLOTS = 2400
 _MIN_CAPACITY = 64
+_SPARE_SHARE = 32
+_MANY = 4096
+_ROOM_BYTES = 256 << 20
+"""Address space of a ring of many columns. Room to grow into costs nothing before it is written; moving all columns to
+larger arrays takes their memory twice for a moment."""
 
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """One source and its block of columns, `lo` to `lo + len(columns)`, in the ring of its interval.
+    """One source and its block of columns, `lo` to `lo + room`, of which `columns` are in use, in the ring of its
+    interval.
 
     The first `listed` columns are what the source gives now, in the order of its batches; behind them stand series that
     it stopped giving, kept for a while because a series that vanished is not a series at zero. `take` picks the listed
-    values out of a batch when some were refused. groups: (pool, metric) -> positions in the block.
+    values out of a batch when some were refused. groups: (pool, metric) -> positions in the block. pulse: positions of
+    the counters that never stand still while the source lives.
     """
 
     name: str
@@ -32,12 +42,16 @@ class Source:
     index: int
     labels: Labels = ()
     lo: int = 0
+    room: int = 0
     listed: int = 0
     keys: tuple[SeriesKey, ...] | None = None
     columns: tuple[SeriesKey, ...] = ()
     take: Indices | None = None
     counters: Indices = field(default_factory=lambda: np.empty(0, np.intp))
     work: tuple[tuple[str, Indices], ...] = ()
+    busy: tuple[tuple[str, Indices], ...] = ()
+    pulse: Indices = field(default_factory=lambda: np.empty(0, np.intp))
+    pace: Pace = field(default_factory=lambda: Pace(0.0))
     groups: dict[tuple[str, str], Indices] = field(default_factory=dict)
     at: float = -math.inf
     heard_at: float = -math.inf
@@ -56,7 +70,8 @@ class Ring:
 
     values: (slots, capacity) gauges as they are, counters as increments. raw: (capacity,) newest value, float64.
     last_at, changed_at, began_at: (capacity,) time of the newest value, of its last change, of the first.
-    listed: (capacity,) whether the source gives it now. at: (slots, sources). row, up: (sources,).
+    listed: (capacity,) whether the source gives it now. at: (slots, sources). row, up: (sources,). news_row, news_s:
+    (sources,) the row of its last answer that was no repetition, and the usual time between two of them.
     """
 
     def __init__(self, interval_s: float, window_s: float) -> None:
@@ -71,21 +86,24 @@ class Ring:
         self.at = np.empty((self.slots, 0))
         self.row = np.empty(0, np.int64)
         self.up = np.empty(0, np.bool_)
+        self.news_row = np.empty(0, np.int64)
+        self.news_s = np.empty(0)
 
     def _allocate(self, capacity: int) -> None:
         self.capacity = capacity
-        self.values = np.empty((self.slots, capacity), np.float32)
-        self.raw = np.full(capacity, np.nan)
-        self.last_at = np.full(capacity, np.nan)
-        self.changed_at = np.full(capacity, np.nan)
-        self.began_at = np.full(capacity, np.nan)
+        self.values = _reserved(self.slots, capacity)
+        self.raw = np.empty(capacity)
+        self.last_at = np.empty(capacity)
+        self.changed_at = np.empty(capacity)
+        self.began_at = np.empty(capacity)
         self.listed = np.zeros(capacity, np.bool_)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all columns, as allocated."""
+        """Bytes of the columns in use; the room behind them is not backed by memory yet."""
         columns = (self.values, self.raw, self.last_at, self.changed_at, self.began_at, self.listed)
-        return sum(column.nbytes for column in columns) + self.at.nbytes + self.row.nbytes + self.up.nbytes
+        used = sum(column.nbytes for column in columns) * self.used // self.capacity
+        return used + self.at.nbytes + self.row.nbytes + self.up.nbytes
 
     def enter(self, name: str) -> Source:
         """A new source without columns."""
@@ -95,11 +113,15 @@ class Ring:
             self.at = np.hstack((self.at, np.full((self.slots, grown - count), np.nan)))
             self.row = np.concatenate((self.row, np.zeros(grown - count, np.int64)))
             self.up = np.concatenate((self.up, np.zeros(grown - count, np.bool_)))
+            self.news_row = np.concatenate((self.news_row, np.zeros(grown - count, np.int64)))
+            self.news_s = np.concatenate((self.news_s, np.full(grown - count, self.interval_s)))
             self._free = list(range(grown - 1, count - 1, -1))
-        source = Source(name, self.interval_s, self._free.pop())
+        source = Source(name, self.interval_s, self._free.pop(), pace=Pace(self.interval_s))
         self.at[:, source.index] = np.nan
         self.row[source.index] = 0
         self.up[source.index] = False
+        self.news_row[source.index] = 0
+        self.news_s[source.index] = self.interval_s
         self.sources[name] = source
         return source
 
@@ -107,7 +129,7 @@ class Ring:
         """Free the columns of a source that will not be heard again."""
         del self.sources[source.name]
         self._free.append(source.index)
-        self.dead += len(source.columns)
+        self.dead += source.room
         self._compact()
 
     def lay_out(self, source: Source, columns: tuple[SeriesKey, ...], listed: int) -> None:
@@ -118,14 +140,14 @@ class Ring:
         targets, origins = np.array(moves, np.intp).reshape(-1, 2).T
         kept = self.values[:, origins]
         states = [column[origins] for column in (self.raw, self.last_at, self.changed_at, self.began_at)]
-        source.columns = ()
-        if width <= len(had):
-            self.dead += len(had) - width
-        else:
-            self.dead += len(had)
-            if self.used + width > self.capacity:
-                self._rebuild(width)
-            lo, self.used = self.used, self.used + width
+        if width > source.room or 2 * width + _MIN_CAPACITY < source.room:
+            self.dead += source.room
+            # A few series more, such as what follows from a second sample, find their place without a move.
+            source.columns, source.room = (), 0
+            room = width + width // _SPARE_SHARE
+            if self.used + room > self.capacity:
+                self._rebuild(room)
+            lo, source.room, self.used = self.used, room, self.used + room
         block = slice(lo, lo + width)
         self.values[:, block] = np.nan
         self.values[:, lo + targets] = kept
@@ -141,12 +163,14 @@ class Ring:
             self._rebuild(0)
 
     def _rebuild(self, wanted: int) -> None:
-        """Move all blocks together, with room for `wanted` columns and half as many again."""
+        """Move all blocks together, with room for `wanted` columns and for many more."""
         old = (self.values, self.raw, self.last_at, self.changed_at, self.began_at, self.listed)
-        blocks = [np.arange(s.lo, s.lo + len(s.columns)) for s in self.sources.values()]
+        blocks = [np.arange(s.lo, s.lo + s.room) for s in self.sources.values()]
         origins = np.concatenate((np.empty(0, np.intp), *blocks))
         live = origins.size
-        self._allocate(max(_MIN_CAPACITY, live + wanted + (live + wanted) // 2))
+        needed = live + wanted
+        room = 3 * needed if needed < _MANY else max(needed // 2, _ROOM_BYTES // (4 * self.slots) - needed)
+        self._allocate(max(_MIN_CAPACITY, needed + room))
         for new_row, old_row in zip(self.values, old[0], strict=True):
             np.take(old_row, origins, out=new_row[:live], mode="clip")
         fresh = (self.raw, self.last_at, self.changed_at, self.began_at, self.listed)
@@ -155,7 +179,7 @@ class Ring:
         lo = 0
         for source in self.sources.values():
             source.lo = lo
-            lo += len(source.columns)
+            lo += source.room
         self.used, self.dead = live, 0
         self.moves += 1
 
@@ -167,12 +191,14 @@ class Ring:
             column[block] = np.nan
         self.at[:, source.index] = np.nan
         source.at = -math.inf
+        source.pace = Pace(self.interval_s)
 
     def write(self, source: Source, at: float, values: Float64s) -> tuple[NDArray[np.float32], int]:
         """Store what the listed series of a source say at a time later than its last; the row, and how many refused.
 
         values: float64 (listed,). Infinite values, values beyond float32 and negative counters are refused: one of them
-        would poison every mean and rate that it enters.
+        would poison every mean and rate that it enters. Of an answer that only repeats the one before nothing is kept
+        but that it came: its row is NaN, and its series stay as old as they were.
         """
         block = slice(source.lo, source.lo + source.listed)
         usable = np.abs(values) <= FLOAT32_MAX
@@ -187,21 +213,40 @@ class Ring:
         stored = values.astype(np.float32)
         if counters.size:
             stored[counters] = increments(raw[counters], values[counters])
+        changed = values != raw
+        if not complete:
+            changed &= usable
+        self.up[source.index] = True
+        if self._repeats(source, at, changed, values, stored):
+            stored.fill(np.nan)
+            self._put(source, at, stored)
+            source.at = at
+            return stored, refused
         self._put(source, at, stored)
-        changed, began = values != raw, np.isnan(self.began_at[block])
+        self.news_row[source.index] = self.row[source.index]
+        began = np.isnan(self.began_at[block])
         if complete:
             raw[:] = values
             self.last_at[block] = at
         else:
-            changed &= usable
             began &= usable
             np.copyto(raw, values, where=usable)
             np.putmask(self.last_at[block], usable, at)
         np.putmask(self.changed_at[block], changed, at)
         np.putmask(self.began_at[block], began, at)
-        self.up[source.index] = True
         source.at = at
         return stored, refused
+
+    def _repeats(
+        self, source: Source, at: float, changed: NDArray[np.bool_], values: Float64s, stored: NDArray[np.float32]
+    ) -> bool:
+        beats: bool | None = None
+        # Where none of them ever counted anything, the device has no such counter.
+        if source.pulse.size and (values[source.pulse] > 0.0).any():
+            beats = bool((stored[source.pulse] > 0.0).any())
+        found = source.pace.repeats(at, int(np.count_nonzero(changed)), beats)
+        self.news_s[source.index] = source.pace.news_s
+        return found
 
     def _put(self, source: Source, at: float, stored: NDArray[np.float32]) -> None:
         """Walk to the row of `at` and fill it."""
@@ -232,3 +277,17 @@ class Ring:
         """Slots and times of the newest `count` rows of some sources, (time, sources) each, newest last."""
         slots = (self.row[owners] - np.arange(count - 1, -1, -1)[:, None]) % self.slots
         return slots, self.at[slots, owners]
+
+
+def _reserved(rows: int, columns: int) -> NDArray[np.float32]:
+    """An array (rows, columns) that takes memory by the page, where it is written, and never in huge pages: these
+    would back the room behind each row too."""
+    size = 4 * rows * columns
+    if not size:
+        return np.empty((rows, columns), np.float32)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    space = mmap.mmap(-1, size, flags)
+    # A kernel without huge pages refuses advice about them.
+    with contextlib.suppress(AttributeError, OSError):
+        space.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(space, np.float32).reshape(rows, columns)

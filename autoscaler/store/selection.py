@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoscaler.signals import SECOND_HAND
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.rawseries import RawSeries, pool_of
 from autoscaler.store.ring import Indices, Ring, Source
 from autoscaler.types import Labels, SeriesKey
+
+_DEVICES = ("gpu_", "host_", "DCGM_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Selections:
 
     def _select(self, pool: str, metric: str, where: Labels, match: Labels) -> Selection:
         raw = self._raw
-        by_ring: dict[float, list[tuple[Source, Indices]]] = {}
+        found: list[tuple[Source, Indices]] = []
         for stamped in (True, False) if match and pool else (True,):
             group = (pool if stamped else "", metric)
             for source in raw.names.get(group, {}).values():
@@ -92,8 +95,12 @@ class Selections:
                     keep = [p for p in positions if _carries(keys[p], where) and _matches(keys[p], match, stamped)]
                     positions = np.array(keep, np.intp)
                 if positions.size:
-                    by_ring.setdefault(source.interval_s, []).append((source, positions))
-        parts = tuple(_part(raw.ring(found[0][0]), found) for found in by_ring.values())
+                    found.append((source, positions))
+        by_ring: dict[float, list[tuple[Source, Indices]]] = {}
+        # There are a hundred thousand series of devices at times, and none of them is second-hand.
+        for source, positions in found if metric.startswith(_DEVICES) else _first_hand(found):
+            by_ring.setdefault(source.interval_s, []).append((source, positions))
+        parts = tuple(_part(raw.ring(some[0][0]), some) for some in by_ring.values())
         silent = tuple(s for s in raw.mute.values() if _member(s.labels, pool, match))
         return Selection(
             parts,
@@ -102,6 +109,18 @@ class Selections:
             interval_s=max((part.ring.interval_s for part in parts), default=0.0),
             histograms=_histograms(parts) if metric.endswith("_bucket") else None,
         )
+
+
+def _first_hand(found: list[tuple[Source, Indices]]) -> list[tuple[Source, Indices]]:
+    """Without series that were computed or passed on, if others say the same at first hand."""
+    second = [
+        np.array([any(name in SECOND_HAND for name, _ in source.columns[p].labels) for p in positions], np.bool_)
+        for source, positions in found
+    ]
+    if not any(some.any() for some in second) or all(some.all() for some in second):
+        return found
+    kept = [(source, positions[~some]) for (source, positions), some in zip(found, second, strict=True)]
+    return [(source, positions) for source, positions in kept if positions.size]
 
 
 def _carries(key: SeriesKey, labels: Labels) -> bool:
