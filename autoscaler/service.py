@@ -32,7 +32,7 @@ from autoscaler.sources import Sources
 from autoscaler.store import Store
 from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
 from autoscaler.watchdog import Watchdog
-from collectors.hints import how_to_get
+from collectors.pages.hints import how_to_get
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Service:
             ends.callback(self._close_store)
             self._selfcheck = SelfCheck(self.rulebook.current, self.store, self.board, self.clock, how_to_get)
             self._plug_ins = PlugIns(config, self.clock, self.board.wake, self.rulebook.current)
-            self._sources = Sources(config, self._plug_ins, self.board, self.clock)
+            self.sources = Sources(config, self._plug_ins, self.board, self.clock)
             self._server = self._api()
             ends.callback(self._server.stop)
             self._providers: dict[str, Any] = {}
@@ -76,7 +76,7 @@ class Service:
             self.loop = Loop(
                 clock=self.clock,
                 rules=self.rulebook.current,
-                collectors=self._sources.collectors,
+                collectors=self.sources.collectors,
                 store=self.store,
                 journal=self.journal,
                 hands=self.hands,
@@ -124,7 +124,7 @@ class Service:
         self._server.start()
         self._ends.callback(self.notifier.stop)
         self.notifier.start()
-        self._sources.start(self._ends)
+        self.sources.start(self._ends)
         for name, target in (("loop", self._run), ("chores", self._do_chores)):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
@@ -225,7 +225,7 @@ class Service:
             local_file=str(self.config.data_dir / LOCAL_TOKEN_FILE),
             defaults=replace(self.rulebook.defaults, require_bound=False),
             counts=self._counts,
-            receiver=self._sources.push,
+            receiver=self.sources.push,
             findings=self._selfcheck.findings,
         )
         config = self.config
@@ -237,8 +237,8 @@ class Service:
             providers={name: hand.calls() for name, hand in self.hands.items()},
             store=self.store.stats(),
             receivers=self.notifier.status(),
-            targets=self._sources.scraper.status(),
-            push=self._sources.push,
+            targets=self.sources.scraper.status(),
+            push=self.sources.push,
             findings=self._selfcheck.findings(),
         )
 

@@ -11,10 +11,10 @@ from autoscaler.board import Board
 from autoscaler.config import Config, Discovery, PlugInConfig
 from autoscaler.plugged import PlugIns
 from autoscaler.ports import Clock, Collector
-from collectors.discovery import Target, instance_targets, static_targets
-from collectors.scrape import Scraper
-from collectors.service_discovery import Listing, ServiceDiscovery
-from collectors.target_groups import Manner
+from collectors.scraping.scraper import Scraper
+from collectors.scraping.service_discovery import Listing, ServiceDiscovery
+from collectors.scraping.target_groups import Manner
+from collectors.scraping.targets import Target, instance_targets, static_targets
 
 SCRAPE_S = 5.0
 MIN_SCRAPE_S = 1.0
@@ -31,16 +31,16 @@ class Sources:
         self.scraper = Scraper(self._targets, clock, board.wake)
         self.push: Any = plug_ins.configured("collectors", self._push_config())
         beside = [c for c in config.collectors if c.plug_in != "push"]
-        self._others: list[Any] = [plug_ins.configured("collectors", c) for c in beside]
+        self.named: dict[str, Any] = {c.name: plug_ins.configured("collectors", c) for c in beside}
 
     @property
     def collectors(self) -> tuple[Collector, ...]:
         """All of them, as the loop drains them."""
-        return (self.scraper, self.push, *self._others)
+        return (self.scraper, self.push, *self.named.values())
 
     def start(self, ends: ExitStack) -> None:
         """Start everything; how to stop it is left on `ends`."""
-        for part in (self._discovery, self.push, self.scraper, *self._others):
+        for part in (self._discovery, self.push, self.scraper, *self.named.values()):
             if hasattr(part, "stop"):
                 ends.callback(part.stop)
             if hasattr(part, "start"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from autoscaler.signals import all_metrics
-from collectors import smi_names
 from collectors.dcgm.fields import (
     CLOCK_REASONS,
     FIELDS,
@@ -18,6 +17,7 @@ from collectors.dcgm.fields import (
     Field,
 )
 from collectors.dcgm.names import HEALTH, XID_WINDOW
+from collectors.pages import smi_names
 
 NVML = {
     "gpu_busy_ratio": "UtilizationRates.gpu; Samples 1",
@@ -124,6 +124,9 @@ _NOTES = """\
 - **Missing is not zero.** A sentinel of DCGM (by the field's own type) is a missing value; what a page does not
   print is absent. Under MIG the driver has no busy ratio: it is absent, and a 0 that some exporter prints for
   an instance is not read. `gpu_gr_active_ratio` stands in for it under its own name.
+- **Aggregates.** What several values of a gauge within one interval amount to has a name of its own and the gauge's
+  unit: `gpu_power_watts_min`, `_mean`, `_max`, `_p95`, and `_count` of them. The collector `nvml` gives them with
+  `stats: true`, for what the driver samples faster than batches are made.
 - **Shared GPUs.** Where pods or jobs share one GPU, its series is one series with their names joined
   (`pod="a,b"`), never one for each. Where the exporter prints the device's own row and each pod's part, the
   parts are `gpu_process_sm_ratio` and `gpu_process_memory_bytes`.

@@ -77,7 +77,7 @@ def test_our_rule_file_and_our_configuration_are_accepted(tmp_path: Path) -> Non
     (tmp_path / "sigmascale.yaml").write_text(own)
     service = Service(read_config(tmp_path / "sigmascale.yaml", {}))
     try:
-        assert service._push.alerts_believed_s == 13 * 3600.0
-        assert service._collectors["alertmanager"].alerts == ("RequestsSlow", "QueueFull")
+        assert service.sources.push.alerts_believed_s == 13 * 3600.0
+        assert service.sources.named["alertmanager"].alerts == ("RequestsSlow", "QueueFull")
     finally:
         service.stop()

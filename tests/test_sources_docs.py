@@ -9,7 +9,7 @@ import pytest
 from autoscaler import plugins
 from autoscaler.configfile import read_config
 from collectors.prometheus import Prometheus
-from collectors.target_groups import Manner, targets_of
+from collectors.scraping.target_groups import Manner, targets_of
 
 PAGE = (Path(__file__).parent.parent / "docs" / "sources.md").read_text(encoding="utf-8")
 FILLED = {"clock", "queries", "wake"}
@@ -40,4 +40,4 @@ def test_every_setting_of_the_collector_is_in_its_table() -> None:
 def test_every_collector_is_in_the_table_of_sources() -> None:
     table = PAGE.partition("| source |")[2].partition("\n\n")[0]
     missing = [name for name in plugins.names("collectors") if f"`{name}`" not in table]
-    assert set(missing) <= {"scrape", "sim", "gpus"}
+    assert set(missing) <= {"push", "scrape", "sim"}

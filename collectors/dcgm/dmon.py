@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from collectors.grammar import VALUE_BYTES
+from collectors.pages.grammar import VALUE_BYTES
 
 BLANK = "N/A"
 CUT = "..."

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoscaler.types import Labels
-from collectors.identity import Blank
+from collectors.pages.identity import Blank
 
 PREFIX = "DCGM_FI_"
 MIB = float(1 << 20)

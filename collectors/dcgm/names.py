@@ -6,7 +6,7 @@ from autoscaler.signals import is_counter
 from autoscaler.types import Labels
 from collectors.dcgm.fields import CLOCK_EVENTS, CLOCK_REASONS, FIELDS, MASKS, NUMA_MASK, PREFIX
 from collectors.dcgm.labels import board_labels, device_labels, info_labels, ordered, work_labels
-from collectors.identity import Identity
+from collectors.pages.identity import Identity
 
 XID_WINDOW = "DCGM_EXP_XID_ERRORS_COUNT"
 """How often each fault occurred in the exporter's sliding window. It is declared a counter, but falls when a fault

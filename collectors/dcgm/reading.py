@@ -12,8 +12,8 @@ from autoscaler.types import Batch, Labels
 from collectors.dcgm.fields import FIELDS, MASKS, PREFIX
 from collectors.dcgm.names import identities
 from collectors.derived import Derived
-from collectors.identity import Identity
-from collectors.layout import Layout, Ratchet, arrange
+from collectors.pages.identity import Identity
+from collectors.pages.layout import Layout, Ratchet, arrange
 
 SERIES_LIMIT = 20_000
 NAMES = {field.id: PREFIX + field.names[-1] for field in FIELDS} | {n: PREFIX + names[-1] for n, names in MASKS.items()}

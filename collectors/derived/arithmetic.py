@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autoscaler.types import Labels, SeriesKey
 from collectors.derived.devices import Columns, Device, with_label
-from collectors.saturation import INPUTS, saturations, source_of
+from collectors.derived.saturation import INPUTS, saturations, source_of
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from collectors.identity import Blank
-from collectors.layout import Combination
+from collectors.pages.identity import Blank
+from collectors.pages.layout import Combination
 
 MICRO = 1e-6
 MILLI = 1e-3

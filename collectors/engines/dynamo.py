@@ -7,7 +7,7 @@ for its first token and is in flight as well.
 from __future__ import annotations
 
 from collectors.engines.alias import Alias, Engine, aliases, having
-from collectors.layout import Combination
+from collectors.pages.layout import Combination
 
 _F = "dynamo_frontend_"
 PASSED_BY = "dynamo_component"

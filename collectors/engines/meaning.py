@@ -14,7 +14,7 @@ from autoscaler.types import Labels
 from collectors.engines.alias import Alias
 from collectors.engines.dynamo import PASSED_BY
 from collectors.engines.table import ALIASES, COUNTERS, NIM, PREFIXES
-from collectors.identity import Identity
+from collectors.pages.identity import Identity
 
 RANKS = ("pp_rank", "tp_rank", "moe_ep_rank")
 """SGLang's ranks repeat one engine: rank 0 speaks for all, and never are two added."""

@@ -7,7 +7,7 @@ Source: doc/source/serve/monitoring.md of ray-project/ray. Newer releases print 
 from __future__ import annotations
 
 from collectors.engines.alias import MILLI, Alias, Engine, aliases
-from collectors.layout import Combination
+from collectors.pages.layout import Combination
 
 _REQUESTS = "ray_serve_deployment_request_counter_total"
 

@@ -10,7 +10,7 @@ from collectors.engines.sglang import SGLANG
 from collectors.engines.tgi import TGI
 from collectors.engines.triton import TRITON, TRTLLM
 from collectors.engines.vllm import VLLM
-from collectors.layout import Combination
+from collectors.pages.layout import Combination
 
 ENGINES: tuple[Engine, ...] = (VLLM, SGLANG, TRTLLM, TRITON, TGI, DYNAMO, RAY, NIM_ENGINE)
 """In the order in which they compete: what is nearer to the model before what stands in front of it."""

@@ -9,7 +9,7 @@ such a sum over that of request_success_total.
 from __future__ import annotations
 
 from collectors.engines.alias import MICRO, MILLI, Alias, Engine, aliases, having, same
-from collectors.layout import Combination
+from collectors.pages.layout import Combination
 
 _GPU = (("gpu_uuid", "uuid"),)
 _BLOCK = "nv_trt_llm_kv_cache_block_metrics"

@@ -1,4 +1,4 @@
-"""A GPU with its two threads: one for what is read every second, one for what may take long."""
+"""A GPU in two strands: what is read every second, and what may take long."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from collectors.nvml.table import Table
 log = structlog.get_logger(__name__)
 
 STUCK = "stuck"
-PHASE_S, FULL_TURN_S = 0.00625, 0.05
-"""How far apart the GPUs are read: 8 of them evenly over the shortest period of the fast lane."""
+SLOW_PHASE_S = 0.53
+"""The slow lane is read beside the others: who runs at the same time only takes the interpreter from each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,6 @@ class Board:
     labels: Labels
     emit: Callable[[Batch], None]
     rare: Calls
-    number: int = 0
     quick: Strand = field(init=False)
     slow: Strand | None = field(default=None, init=False)
     _table: Table = field(init=False, repr=False)
@@ -59,7 +58,6 @@ class Board:
     def __post_init__(self) -> None:
         device, periods = self.device, self.periods
         source = f"nvml:{device.uuid}"
-        phase_s = self.number * PHASE_S % FULL_TURN_S
         self._table = Table(source, periods.interval_s, self.labels_now(), self.labels, periods.stats)
         device.tables.append(self._table)
         self.quick = Strand(
@@ -68,22 +66,24 @@ class Board:
         if periods.slow_s:
             table = Table(f"{source}/slow", periods.slow_s, self.labels_now(), self.labels)
             device.tables.append(table)
-            lanes = (Lane("slow", periods.slow_s, self.rare),)
-            self.slow = Strand("slow", device, table, lanes, periods.slow_s, self._relabel, self.emit, False, phase_s)
+            lanes = (Lane("slow", periods.slow_s, self.rare, phase_s=SLOW_PHASE_S),)
+            self.slow = Strand(
+                "slow", device, table, lanes, periods.slow_s, self._relabel, self.emit, False, SLOW_PHASE_S
+            )
 
     @property
     def strands(self) -> tuple[Strand, ...]:
-        """Both threads, or the one there is."""
+        """Both, or the one there is."""
         return (self.quick,) if self.slow is None else (self.quick, self.slow)
 
     def burst(self, until: float) -> None:
         """Run the fast lane until then."""
         self._fast.until = max(self._fast.until, until)
         self._fast.due = float("-inf")
-        self.quick.roused.set()
+        self.quick.rouse()
 
     def watch(self, now: float, deadline_s: float) -> None:
-        """Notice calls that are stuck in the driver, and speak for a thread that cannot. From the watchdog's thread."""
+        """Notice calls that are stuck in the driver, and speak for a strand that cannot. From the watchdog's thread."""
         for strand in self.strands:
             text = strand.stuck(deadline_s)
             if text and strand.name not in self.device.hung:
@@ -96,7 +96,7 @@ class Board:
             self._speak(now)
 
     def close(self) -> None:
-        """Give back what the driver keeps for us; its threads have ended."""
+        """Give back what the driver keeps for us; nobody reads it any more."""
         if self._gpm is not None and self.device.trouble is None:
             self._gpm.free()
 

@@ -19,9 +19,11 @@ from collectors.nvml.identity import GpuInfo
 from collectors.nvml.library import Library
 from collectors.nvml.listening import Listening
 from collectors.nvml.rare import Rare
+from collectors.nvml.rota import Rota
 
 log = structlog.get_logger(__name__)
 
+FIND_S = 0.5
 PROBE_S = 60.0
 """How often a machine without a driver is asked again, and the list of GPUs is compared with the driver's."""
 FIRST_RESTART_S = 1.0
@@ -30,7 +32,7 @@ FIRST_RESTART_S = 1.0
 
 @dataclass(eq=False)
 class Boards:
-    """labels: of the machine. emit: takes the batches. threaded: each GPU gets its threads as soon as it is found.
+    """labels: of the machine. emit: takes the batches. quick, slow: who reads the GPUs. live: faults are listened to.
 
     deadline_s: how long a call may take. by_uuid: in the order in which they were found; replaced, never changed.
     """
@@ -43,7 +45,9 @@ class Boards:
     emit: Callable[[Batch], None]
     rare: Rare
     listening: Listening
-    threaded: bool = False
+    quick: Rota
+    slow: Rota
+    live: bool = False
     by_uuid: dict[str, Board] = field(default_factory=dict, init=False)
     _found_at: float = field(default=-math.inf, init=False, repr=False)
     _restart_s: float = field(default=FIRST_RESTART_S, init=False, repr=False)
@@ -90,9 +94,9 @@ class Boards:
         for board in self:
             board.device.nvml = self.library.nvml
             board.device.look_now()
-            board.quick.roused.set()
+            board.quick.rouse()
         self._list()
-        if self.threaded:
+        if self.live:
             self.listening.begin(self.library.nvml)
 
     def _list(self) -> None:
@@ -103,11 +107,11 @@ class Boards:
             self._connect(listed)
         for info, handle in new:
             device = Device(self.library.nvml, info, handle, self.clock)
-            board = Board(device, self.periods, self.labels, self.emit, self.rare.calls, len(self.by_uuid))
+            board = Board(device, self.periods, self.labels, self.emit, self.rare.calls)
             self.by_uuid = {**self.by_uuid, info.uuid: board}
-            if self.threaded:
-                for strand in board.strands:
-                    strand.start()
+            for strand, rota in zip(board.strands, (self.quick, self.slow), strict=False):
+                strand.rouse = rota.rouse
+                rota.add(strand)
         for uuid in self.by_uuid.keys() - {info.uuid for info, _ in listed}:
             self.by_uuid[uuid].device.look_now()
         log.info("gpus listed", gpus=len(listed), known=len(self.by_uuid))
@@ -129,3 +133,29 @@ class Boards:
         thread = threading.Thread(target=learn, name="nvml topology", daemon=True)
         thread.start()
         thread.join(self.deadline_s)
+
+
+@dataclass(eq=False)
+class Finding:
+    """Looking for GPUs, as a part of a rota. told: called after each look."""
+
+    boards: Boards
+    told: Callable[[], object]
+    _due: float = field(default=-math.inf, init=False, repr=False)
+
+    def due(self, now: float) -> float:
+        """When to look again."""
+        return self._due if self._due <= now + FIND_S else -math.inf
+
+    def turn(self, now: float) -> None:
+        """Look."""
+        try:
+            self.boards.find(now)
+        except Exception:
+            # A fault of ours must not end the looking.
+            log.exception("gpus not looked for")
+        self._due = self.boards.clock.now() + FIND_S
+        self.told()
+
+    def stop(self) -> None:
+        """Nothing can be broken off."""

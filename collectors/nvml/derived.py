@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from autoscaler.types import Labels
+from collectors.derived.saturation import INPUTS, saturation
 from collectors.nvml.strand import Strand
-from collectors.saturation import INPUTS, saturation
 
 SM_ACTIVE = "gpu_sm_active_ratio"
 INPUT_METRICS = (SM_ACTIVE, "gpu_dram_active_ratio", "gpu_power_watts", "gpu_power_limit_watts")

@@ -15,8 +15,7 @@ from autoscaler.types import Labels
 from collectors.nvml.call import Call, Sample
 from collectors.nvml.counters import Counter
 from collectors.nvml.device import Device
-from collectors.nvml.field_values import ALL_LINKS
-from collectors.nvml.fields import Field, Fields, Told
+from collectors.nvml.fields import ALL_LINKS, Field, Fields, Told
 from collectors.nvml.gauges import reasons
 from collectors.nvml.history import History
 from collectors.nvml.links import NVLINK_MOST, PCIE_MOST
@@ -75,15 +74,14 @@ def calls(nvml: Any, device: Device, recorder: Recorder, *, busy: bool) -> tuple
         if one.metric != INSTANT
     }
 
-    def value(told: Told) -> float:
-        counter = counters.get(told.field.metric)
-        if counter is None:
-            return told.value
-        return counter.step(told.raw, told.at or device.now(), told.bits).per_second * told.field.factor
+    def value(one: Field, told: Told) -> float:
+        counter = counters.get(one.metric)
+        now = told.value if counter is None else counter.step(told.raw, told.at or device.now(), told.bits).per_second
+        return now * one.factor
 
     def read(_nvml: Any, handle: Any) -> tuple[Sample, ...]:
-        for told in fields.read(handle):
-            recorder.note(told.field.metric, value(told))
+        for one, told in fields.read(handle):
+            recorder.note(one.metric, value(one, told))
         return ()
 
     def clocks(nvml: Any, handle: Any) -> tuple[Sample, ...]:

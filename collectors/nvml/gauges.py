@@ -95,7 +95,7 @@ def _fields(nvml: Any, device: Device) -> tuple[Call, ...]:
     slowdowns = Fields(nvml, [Field(number, THERMAL, 1e-9) for number in SLOWDOWNS], device.refuse)
 
     def read(_nvml: Any, handle: Any) -> list[Sample]:
-        told = [Sample(one.field.metric, one.value) for one in prepared.read(handle)]
+        told = [Sample(one.metric, told.value * one.factor) for one, told in prepared.read(handle)]
         given.update(sample.metric for sample in told)
         # The driver writes 0 where the memory has no sensor.
         return [sample for sample in told if sample.metric != MEMORY_TEMPERATURE or sample.value > 0]
@@ -107,8 +107,8 @@ def _fields(nvml: Any, device: Device) -> tuple[Call, ...]:
         return Call(function, (metric,), ask)
 
     def heat(_nvml: Any, handle: Any) -> tuple[Sample, ...]:
-        told = [] if THERMAL in given else slowdowns.read(handle)
-        return (Sample(THERMAL, math.fsum(one.value for one in told)),) if told else ()
+        answered = [] if THERMAL in given else slowdowns.read(handle)
+        return (Sample(THERMAL, math.fsum(told.value * one.factor for one, told in answered)),) if answered else ()
 
     return (
         Call("nvmlDeviceGetFieldValues", tuple(field.metric for field in FIELDS), read),

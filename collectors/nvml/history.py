@@ -13,7 +13,8 @@ from autoscaler.types import FloatArray
 KEPT_S = 120.0
 START_SAMPLES, LIMIT_SAMPLES = 128, 8192
 """Room of one series: grown when it is needed, at most 68 samples a second for two minutes (16 bytes each)."""
-STATS = ("min", "mean", "max", "p95")
+STATS = ("min", "mean", "max", "p95", "count")
+"""Of one interval, as the metric's name goes on; see `signal_table.AGGREGATES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,9 @@ class Aggregate:
     last: float
 
     @property
-    def stats(self) -> tuple[float, float, float, float]:
+    def stats(self) -> tuple[float, ...]:
         """The values in the order of STATS."""
-        return self.min, self.mean, self.max, self.p95
+        return self.min, self.mean, self.max, self.p95, float(self.count)
 
 
 EMPTY = Aggregate(0, math.nan, math.nan, math.nan, math.nan, math.nan)

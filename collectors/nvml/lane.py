@@ -10,6 +10,7 @@ from typing import Any
 from collectors.nvml.call import Call
 from collectors.nvml.device import Device
 from collectors.nvml.probe import Probe
+from collectors.nvml.turns import is_turn, next_turn
 
 Calls = Callable[[Any, Device], tuple[Call, ...]]
 """(pynvml, device) -> the calls of a lane, built anew for each new handle."""
@@ -32,6 +33,7 @@ class Lane:
     history: bool = False
     stamped: bool = False
     until: float = math.inf
+    phase_s: float = 0.0
     due: float = -math.inf
     told_at: float = -math.inf
     took_s: float = math.nan
@@ -56,9 +58,8 @@ class Lane:
 
     def runs(self, now: float) -> bool:
         """Whether it is time."""
-        return self.on(now) and (now >= self.due or self.due > now + self.period_s)
+        return self.on(now) and is_turn(now, self.due, self.period_s)
 
     def next(self, now: float) -> None:
-        """Set when it runs again: neither a burst after a delay nor a silence after the clock went back."""
-        due = self.due + self.period_s
-        self.due = due if now < due <= now + self.period_s else now + self.period_s
+        """Set when it runs again."""
+        self.due = next_turn(now, self.period_s, self.phase_s)

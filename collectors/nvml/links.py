@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from autoscaler.clock import monotonic
-from collectors.nvml import field_values, pci
+from collectors.nvml import fields, pci
 from collectors.nvml.call import Call, Sample
 from collectors.nvml.counters import Counter, Step
-from collectors.nvml.field_values import ALL_LINKS, Field
+from collectors.nvml.fields import ALL_LINKS, Told
 
 LINKS_LIMIT = 36
 """NVML_NVLINK_MAX_LINKS of nvml.h; a GPU with fewer refuses the next number with code 2."""
@@ -36,7 +36,7 @@ class Link:
 
 def numbers(nvml: Any, handle: Any) -> range:
     """The numbers of a GPU's links, none where it has no NVLink."""
-    told = field_values.read(nvml, handle, [LINK_COUNT])[0]
+    told = fields.read(nvml, handle, [LINK_COUNT])[0]
     return range(min(int(told.value), LINKS_LIMIT) if told.code == 0 else LINKS_LIMIT)
 
 
@@ -128,13 +128,11 @@ def traffic(now: Callable[[], float] = monotonic) -> tuple[Call, ...]:
     nvlink = Counter(NVLINK_MOST / 1024), Counter(NVLINK_MOST / 1024)
     pcie = Counter(PCIE_MOST), Counter(PCIE_MOST)
 
-    def step(counter: Counter, told: Field) -> Step:
-        return counter.step(int(told.value), told.at or now(), told.bits)
+    def step(counter: Counter, told: Told) -> Step:
+        return counter.step(told.raw, told.at or now(), told.bits)
 
     def moved_by_nvlink(nvml: Any, handle: Any) -> tuple[Sample, ...]:
-        told = field_values.given(
-            nvml, field_values.read(nvml, handle, [(NVLINK_TX_KIB, ALL_LINKS), (NVLINK_RX_KIB, ALL_LINKS)])
-        )
+        told = fields.given(nvml, fields.read(nvml, handle, [(NVLINK_TX_KIB, ALL_LINKS), (NVLINK_RX_KIB, ALL_LINKS)]))
         tx, rx = (step(counter, value).per_second * 1024 for counter, value in zip(nvlink, told, strict=True))
         return (
             Sample("gpu_nvlink_tx_bytes_per_second", tx),
@@ -143,7 +141,7 @@ def traffic(now: Callable[[], float] = monotonic) -> tuple[Call, ...]:
         )
 
     def moved_by_pcie(nvml: Any, handle: Any) -> tuple[Sample, ...]:
-        told = field_values.given(nvml, field_values.read(nvml, handle, [PCIE_TX_BYTES, PCIE_RX_BYTES]))
+        told = fields.given(nvml, fields.read(nvml, handle, [PCIE_TX_BYTES, PCIE_RX_BYTES]))
         tx, rx = (step(counter, value) for counter, value in zip(pcie, told, strict=True))
         return (
             Sample("gpu_pcie_tx_bytes_total", tx.total),

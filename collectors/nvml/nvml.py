@@ -1,7 +1,7 @@
 """The collector of this machine's GPUs: one board each, found and found again by UUID, and a watchdog over all.
 
 A machine without a driver is idle, not broken; a GPU that is lost stays in the list, as lost; one that hangs in the
-driver holds up its own threads only, and never the caller.
+driver holds up itself only, and never the caller.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, FloatArray, Labels
 from collectors.nvml.board import Periods
-from collectors.nvml.boards import Boards
+from collectors.nvml.boards import Boards, Finding
 from collectors.nvml.fault_batches import FaultBatches
 from collectors.nvml.faults import Fault
 from collectors.nvml.identity import GpuInfo
@@ -25,9 +25,12 @@ from collectors.nvml.lane import BURST_LIMIT_S
 from collectors.nvml.library import Library
 from collectors.nvml.listening import Listening
 from collectors.nvml.rare import Rare
+from collectors.nvml.rota import Rota
 from collectors.nvml.status import NvmlStatus, gpu_status
 
-FIND_S = 0.5
+WATCH_S = 0.25
+PATIENCE_S, SLOW_PATIENCE_S = 0.05, 0.5
+"""How long a tour over all GPUs may take, of what is read every second and of what is read rarely."""
 QUEUE_LIMIT = 4096
 STOP_S = 0.9
 FAST_LEAST_S, FAST_MOST_S = 0.05, 1.0
@@ -40,8 +43,8 @@ class Nvml:
     labels: added to each series beside uuid, gpu (the index), gpu_model and host. wake: set by an arriving batch.
     interval_s: one batch of each GPU as often; buffer_s, gpm_s, slow_s, fast_s: periods of the other lanes.
     buffer, gpm, slow: whether these lanes run. fast: the fast lane runs all the time, and not only in bursts.
-    stats: metrics that are sampled faster than batches also give min, mean, max and p95 under the label `stat`; the
-    plain series stays the last value, and whoever adds up must leave the others out. events, kernel_log: where driver
+    stats: metrics that are sampled faster than batches also give `..._min`, `_mean`, `_max`, `_p95` and `_count`; the
+    plain series stays the last value. events, kernel_log: where driver
     faults are heard of. deadline_s: a call that takes longer makes its GPU unknown. host: the name of this machine.
     """
 
@@ -68,10 +71,11 @@ class Nvml:
     _queue: deque[Batch] = field(default_factory=lambda: deque(maxlen=QUEUE_LIMIT), init=False, repr=False)
     _labels: Labels = field(init=False, repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
-    _roused: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _watched: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _first: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    _threads: tuple[threading.Thread, ...] = field(default=(), init=False, repr=False)
+    _watch: threading.Thread | None = field(default=None, init=False, repr=False)
+    quick_rota: Rota = field(init=False, repr=False)
+    slow_rota: Rota = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         faults = [
@@ -103,37 +107,46 @@ class Nvml:
             self.stats,
         )
         library = Library(self.deadline_s)
+        self.quick_rota = Rota("quick", self.clock, PATIENCE_S)
+        self.slow_rota = Rota("slow", self.clock, SLOW_PATIENCE_S)
         self.boards = Boards(
-            self.clock, library, periods, self._labels, self.deadline_s, self._emit, self.rare, self.listening
+            self.clock,
+            library,
+            periods,
+            self._labels,
+            self.deadline_s,
+            self._emit,
+            self.rare,
+            self.listening,
+            self.quick_rota,
+            self.slow_rota,
         )
+        self.slow_rota.add(Finding(self.boards, self._first.set))
 
     def start(self, wait_s: float = 3.0) -> None:
         """Start reading; returns when the GPUs are listed, or after `wait_s` when the driver is slow."""
-        self.boards.threaded = True
-        self._threads = tuple(
-            threading.Thread(target=run, name=f"nvml {name}", daemon=True)
-            for name, run in (("find", self._run_find), ("watch", self._run_watch))
-        )
-        for thread in self._threads:
-            thread.start()
+        self.boards.live = True
+        self.quick_rota.start()
+        self.slow_rota.start()
+        self._watch = threading.Thread(target=self._run_watch, name="nvml watch", daemon=True)
+        self._watch.start()
         self._first.wait(wait_s)
 
     def stop(self) -> None:
         """Stop within a second; a thread that hangs in the driver is left behind, it ends with the process."""
         deadline = monotonic() + STOP_S
-        self._stopping, self.boards.threaded = True, False
-        self._roused.set()
+        self._stopping, self.boards.live = True, False
         self._watched.set()
-        strands = [strand for board in self.boards for strand in board.strands]
-        for strand in strands:
-            strand.stop()
+        for rota in (self.quick_rota, self.slow_rota):
+            rota.stop()
         ending = [threading.Thread(target=end, daemon=True) for end in self.listening.ends()]
         for thread in ending:
             thread.start()
-        ended = [strand.ended(deadline - monotonic()) for strand in strands]
-        for thread in (*ending, *self._threads):
+        ended = [rota.ended(max(0.0, deadline - monotonic())) for rota in (self.quick_rota, self.slow_rota)]
+        others = [*ending, *([self._watch] if self._watch is not None else [])]
+        for thread in others:
             thread.join(max(0.0, deadline - monotonic()))
-        if all(ended) and not any(thread.is_alive() for thread in (*ending, *self._threads)):
+        if all(ended) and not any(thread.is_alive() for thread in others):
             # Shutting down under a call that hangs would hang as well.
             last = threading.Thread(target=self._close, name="nvml close", daemon=True)
             last.start()
@@ -185,20 +198,17 @@ class Nvml:
         self.listening.faults.tell_due(now)
         return self.collect(now)
 
-    def _run_find(self) -> None:
-        while not self._stopping:
-            self.boards.find(self.clock.now())
-            self._first.set()
-            self.clock.wait(self.clock.now() + FIND_S, self._roused)
-
     def _run_watch(self) -> None:
-        pause_s = min(0.25, self.deadline_s / 4)
+        pause_s = min(WATCH_S, self.deadline_s / 4)
         while not self._stopping:
             now = self.clock.now()
+            for rota in (self.quick_rota, self.slow_rota):
+                rota.relieve()
             for board in self.boards:
                 board.watch(now, self.deadline_s)
             self.listening.faults.tell_due(now)
-            self.clock.wait(now + pause_s, self._watched)
+            # The quick ones must not wait for one that hangs; of the slow ones nobody is in a hurry.
+            self.clock.wait(min(now + pause_s, max(self.quick_rota.look_at(now), now + PATIENCE_S / 2)), self._watched)
 
     def _hasten(self, uuid: str) -> None:
         board = self.boards.by_uuid.get(uuid)

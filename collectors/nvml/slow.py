@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from collectors.nvml import field_values, pci
+from collectors.nvml import fields, pci
 from collectors.nvml.call import Call, Read, Sample
 
 CORRECTED, UNCORRECTED, SINCE_DRIVER_LOAD = 0, 1, 0
@@ -39,7 +39,7 @@ def _number(metric: str, ask: Callable[[Any, Any], Any]) -> Read:
 
 def _field(metric: str, number: int) -> Read:
     """A read of one field value as it is."""
-    return _number(metric, lambda nvml, handle: field_values.one(nvml, handle, number).value)
+    return _number(metric, lambda nvml, handle: fields.one(nvml, handle, number).value)
 
 
 def _ecc(metric: str, kind: int, number: int) -> Call:
@@ -66,8 +66,8 @@ def _remapped(nvml: Any, handle: Any) -> tuple[Sample, ...]:
 
 
 def _remapped_by_fields(nvml: Any, handle: Any) -> tuple[Sample, ...]:
-    told = field_values.read(nvml, handle, [ROWS_CORRECTABLE, ROWS_UNCORRECTABLE, ROWS_PENDING, ROWS_FAILED])
-    correctable, uncorrectable, pending, failed = (field.value for field in field_values.given(nvml, told))
+    told = fields.read(nvml, handle, [ROWS_CORRECTABLE, ROWS_UNCORRECTABLE, ROWS_PENDING, ROWS_FAILED])
+    correctable, uncorrectable, pending, failed = (told.value for told in fields.given(nvml, told))
     return _rows(correctable, uncorrectable, pending, failed)
 
 

@@ -1,12 +1,11 @@
-"""One thread of one GPU: it runs its lanes, each at its period, and leaves a mark before each call for the watchdog.
+"""Lanes of one GPU that are read after each other: each at its period, with a mark before each call for the watchdog.
 
-A call that is stuck in the driver cannot be ended from outside; it holds up this thread and no other.
+Who gives it its turns, and what happens when a call is stuck in the driver, stands in rota.py.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from collectors.nvml.device import Device
 from collectors.nvml.lane import Lane
 from collectors.nvml.probe import Probe
 from collectors.nvml.table import Table
+from collectors.nvml.turns import LONGEST_GAP, is_turn, next_turn
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +32,8 @@ TRIES = 3
 @dataclass(eq=False)
 class Strand:
     """lanes: in the order of their rank. compose_s: a batch is made as often. compose: adds what the collector itself
-    knows, just before. emit: takes the batches. heals: whether this thread finds the GPU again. phase_s: how much later
-    than others it begins, since threads that run at the same time only take the interpreter from each other.
+    knows, just before. emit: takes the batches. heals: whether it finds the GPU again. phase_s: of its batches; see
+    turns.py. rouse: makes its next turn come at once.
     """
 
     name: str
@@ -45,32 +45,19 @@ class Strand:
     emit: Callable[[Batch], None]
     heals: bool
     phase_s: float = 0.0
+    rouse: Callable[[], object] = lambda: None
     asked: int = 0
     heard: int = 0
-    roused: threading.Event = field(default_factory=threading.Event)
     lateness_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENESS_LIMIT))
     _compose_at: float = -math.inf
     _built: int = -1
     _entered: float = math.inf
     _calling: str = ""
     _stopping: bool = False
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Read on a thread of its own."""
-        self._thread = threading.Thread(target=self._run, name=f"nvml {self.name} {self.device.uuid}", daemon=True)
-        self._thread.start()
 
     def stop(self) -> None:
         """End after the call that is under way."""
         self._stopping = True
-        self.roused.set()
-
-    def ended(self, within_s: float) -> bool:
-        """Whether the thread has ended, after waiting at most so long."""
-        if self._thread is not None:
-            self._thread.join(max(0.0, within_s))
-        return self._thread is None or not self._thread.is_alive()
 
     def stuck(self, deadline_s: float) -> str:
         """The call that has not returned for `deadline_s`, in words; empty when there is none. From any thread."""
@@ -81,6 +68,19 @@ class Strand:
     def probes(self) -> tuple[Probe, ...]:
         """Every call of its lanes."""
         return tuple(probe for lane in self.lanes for probe in lane.probes)
+
+    def turn(self, now: float) -> None:
+        """A round that nothing breaks, and how late it began."""
+        due = self.due(now)
+        if math.isfinite(due):
+            self.lateness_s.append(now - due)
+        try:
+            self.round(now)
+        except Exception:
+            # A fault of ours must cost one round of one GPU, not the thread.
+            log.exception("gpu round failed", uuid=self.device.uuid, strand=self.name)
+            self._clear()
+            self._compose_at = next_turn(now, self.compose_s, self.phase_s)
 
     def round(self, now: float) -> None:
         """Run what is due."""
@@ -93,41 +93,23 @@ class Strand:
             self._read(now)
         elif not self.heals:
             self._read(now, offline=True)
-        if now >= self._compose_at or self._compose_at > now + self.compose_s:
+        if is_turn(now, self._compose_at, self.compose_s):
             self._batch(now)
-            due = self._compose_at + self.compose_s
-            self._compose_at = due if now < due <= now + self.compose_s else now + self.compose_s
+            self._compose_at = next_turn(now, self.compose_s, self.phase_s)
 
     def due(self, now: float) -> float:
         """When the next round is to begin."""
         lanes = (lane.due for lane in self.lanes if lane.on(now))
-        return min(self._compose_at, *lanes) if self.device.trouble is None else self._compose_at
-
-    def _run(self) -> None:
-        clock = self.device.clock
-        clock.wait(clock.now() + self.phase_s, self.roused)
-        due = clock.now()
-        while not self._stopping:
-            now = clock.now()
-            if math.isfinite(due):
-                self.lateness_s.append(now - due)
-            try:
-                self.round(now)
-            except Exception:
-                # A fault of ours must cost one round of one GPU, not its thread.
-                log.exception("gpu round failed", uuid=self.device.uuid, strand=self.name)
-                self._clear()
-            now = clock.now()
-            due = max(self.due(now), now)
-            if due > now and clock.wait(due, self.roused):
-                due = math.nan
+        due = min(self._compose_at, *lanes) if self.device.trouble is None else self._compose_at
+        # A time that is too far ahead was set before the clock went back.
+        return due if due <= now + LONGEST_GAP * self.compose_s else -math.inf
 
     def hasten(self) -> None:
         """Run every lane and make a batch at once."""
         for lane in self.lanes:
             lane.due = -math.inf
         self._compose_at = -math.inf
-        self.roused.set()
+        self.rouse()
 
     def rebuild(self) -> None:
         """Build the lanes anew at the next round."""

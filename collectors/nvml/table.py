@@ -45,7 +45,7 @@ class Series:
 class Table:
     """The series of one source. Written by one thread; `recent` may be read by others.
 
-    labels: of each series, sorted. stats: whether series with a history also give their STATS, label `stat`.
+    labels: of each series, sorted. stats: whether series with a history also give their STATS, each under its own name.
     """
 
     source: str
@@ -186,7 +186,7 @@ class Table:
             yield SeriesKey(series.metric, self._full(series.labels), counter)
         for series in self._with_stats:
             for stat in STATS:
-                yield SeriesKey(series.metric, self._full((*series.labels, ("stat", stat))))
+                yield SeriesKey(f"{series.metric}_{stat}", self._full(series.labels))
 
     def _full(self, labels: Labels) -> Labels:
         return tuple(sorted({**dict(self.labels), **dict(labels)}.items())) if labels else self.labels

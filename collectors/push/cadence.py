@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from collectors.layout import Floats
+from collectors.pages.layout import Floats
 
 UNKNOWN_S = 15.0
 """Until two times are known; a store that takes samples at this pace loses none of the usual ones."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.layout import Floats, Indices
+from collectors.pages.layout import Floats, Indices
 
 
 @dataclass(slots=True)

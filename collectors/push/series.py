@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.types import Labels, SeriesKey
-from collectors.identity import Identity, Resolve
-from collectors.layout import Floats, Indices, Layout, Ratchet, arrange
-from collectors.resolve import COMBINATIONS
+from collectors.pages.identity import Identity, Resolve
+from collectors.pages.layout import Floats, Indices, Layout, Ratchet, arrange
+from collectors.pages.resolve import COMBINATIONS
 
 FORGET_AFTER = 20
 """Rows after which a series that says nothing is forgotten."""

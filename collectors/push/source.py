@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.types import Batch, Labels
-from collectors.identity import Resolve
-from collectors.layout import Floats, Indices
+from collectors.pages.identity import Resolve
+from collectors.pages.layout import Floats, Indices
 from collectors.push.cadence import Cadence
 from collectors.push.rows import Piece, Row, Waiting
 from collectors.push.series import PushedSeries

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from autoscaler.types import Batch, Labels
+from collectors.pages.resolve import resolve
 from collectors.push.refusal import RefusedError
 from collectors.push.source import Source
-from collectors.resolve import resolve
 
 RETRY_AFTER_S = 1
 CHECK_S = 0.25

@@ -18,8 +18,8 @@ import structlog
 from autoscaler.clock import monotonic
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock
-from collectors.discovery import Target
-from collectors.target_groups import Manner, targets_of
+from collectors.scraping.target_groups import Manner, targets_of
+from collectors.scraping.targets import Target
 
 log = structlog.get_logger(__name__)
 

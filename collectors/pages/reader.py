@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.types import Batch, Labels, SeriesKey
-from collectors import grammar
 from collectors.dcgm.counters import Missing, missing_families
 from collectors.derived import Derived
-from collectors.grammar import VALUE_BYTES, Exemplar, Malformed, Sample, parse, samples
-from collectors.identity import Resolve
-from collectors.known import KnownSeries, Limits, Room
-from collectors.layout import Layout, Ratchet, arrange
-from collectors.resolve import COMBINATIONS, resolve
-from collectors.shape import Indices, Shape, Tokens, tokens_in_place
+from collectors.pages import grammar
+from collectors.pages.grammar import VALUE_BYTES, Exemplar, Malformed, Sample, parse, samples
+from collectors.pages.identity import Resolve
+from collectors.pages.known import KnownSeries, Limits, Room
+from collectors.pages.layout import Layout, Ratchet, arrange
+from collectors.pages.resolve import COMBINATIONS, resolve
+from collectors.pages.shape import Indices, Shape, Tokens, tokens_in_place
 
 __all__ = ["Exemplar", "Limits", "Malformed", "PageReader", "Room", "Sample", "parse", "samples"]
 

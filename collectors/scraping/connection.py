@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 
-from collectors.answer import Answer, BrokenOff, NotHttp, TooLarge, Unanswered
+from collectors.scraping.answer import Answer, BrokenOff, NotHttp, TooLarge, Unanswered
 
 BUFFER_BYTES = 256 << 10
 SPARE_BUFFERS = 32

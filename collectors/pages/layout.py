@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from autoscaler.signals import is_counter
 from autoscaler.types import Labels, SeriesKey
-from collectors.arrivals import Arrival, Tally, find_arrivals
-from collectors.identity import Identity
-from collectors.sharing import Sharing, settle
+from collectors.pages.arrivals import Arrival, Tally, find_arrivals
+from collectors.pages.identity import Identity
+from collectors.pages.sharing import Sharing, settle
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]

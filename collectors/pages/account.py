@@ -13,14 +13,15 @@ import numpy as np
 
 from autoscaler.signals import is_counter, metric
 from autoscaler.types import Labels, SeriesKey
-from collectors import engines, grammar
+from collectors import engines
 from collectors.dcgm.counters import Missing, missing_families
 from collectors.derived import Derived
 from collectors.engines import EngineFact
-from collectors.grammar import Malformed, Sample
-from collectors.identity import Identity
-from collectors.layout import Layout, Ratchet, arrange, entries
-from collectors.resolve import COMBINATIONS, resolver, why_nobody
+from collectors.pages import grammar
+from collectors.pages.grammar import Malformed, Sample
+from collectors.pages.identity import Identity
+from collectors.pages.layout import Layout, Ratchet, arrange, entries
+from collectors.pages.resolve import COMBINATIONS, resolver, why_nobody
 
 MAX_LINE_BYTES = 64 << 10
 RISING = "only what it rises by counts, from its first value on"

@@ -22,11 +22,11 @@ import structlog
 from autoscaler.clock import monotonic
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, Labels
-from collectors import heap
-from collectors.discovery import Target
-from collectors.fetch import Page, PageError, Session, fetch, open_session
-from collectors.page import Limits, PageReader, Room
-from collectors.resolve import ENGINE_LABEL, resolver
+from collectors.pages.reader import Limits, PageReader, Room
+from collectors.pages.resolve import ENGINE_LABEL, resolver
+from collectors.scraping import heap
+from collectors.scraping.fetch import Page, PageError, Session, fetch, open_session
+from collectors.scraping.targets import Target
 
 __all__ = ["Scraper", "Target", "TargetStatus"]
 

@@ -10,10 +10,10 @@ from threading import Lock
 import numpy as np
 
 from autoscaler.types import Labels
-from collectors import grammar
-from collectors.grammar import Malformed, Sample
-from collectors.identity import Identity, Resolve
-from collectors.shape import Indices, Shape, shape_of
+from collectors.pages import grammar
+from collectors.pages.grammar import Malformed, Sample
+from collectors.pages.identity import Identity, Resolve
+from collectors.pages.shape import Indices, Shape, shape_of
 
 
 @dataclass(frozen=True, slots=True)

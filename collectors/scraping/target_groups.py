@@ -16,7 +16,7 @@ import yaml
 
 from autoscaler.errors import InputError
 from autoscaler.types import Labels
-from collectors.discovery import Target
+from collectors.scraping.targets import Target
 
 MAX_TARGETS = 50_000
 MAX_LABELS = 100

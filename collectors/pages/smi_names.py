@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from autoscaler.signals import is_counter
 from autoscaler.types import Labels
-from collectors.identity import Identity
+from collectors.pages.identity import Identity
 
 PREFIX = "nvidia_smi_"
 XID_COUNTER = "nvidia_smi_xid_errors_total"

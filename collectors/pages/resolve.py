@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from autoscaler.signals import is_counter
 from autoscaler.types import Labels
-from collectors import dcgm, engines, smi_names
-from collectors.identity import Identity, Resolve
-from collectors.layout import Combination
+from collectors import dcgm, engines
+from collectors.pages import smi_names
+from collectors.pages.identity import Identity, Resolve
+from collectors.pages.layout import Combination
 
 WORKLOAD = ("pod", "namespace", "container")
 """Labels that a Prometheus in between renames to `exported_...`; the plain ones then name the exporter's own pod."""

@@ -14,9 +14,9 @@ from typing import Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from autoscaler.errors import SigmascaleError
-from collectors.answer import Answer, BrokenOff, NotHttp, TooLarge, Unanswered
-from collectors.connection import Buffers, Connection
-from collectors.discovery import Target
+from collectors.scraping.answer import Answer, BrokenOff, NotHttp, TooLarge, Unanswered
+from collectors.scraping.connection import Buffers, Connection
+from collectors.scraping.targets import Target
 
 HEADERS = {
     "Accept": "text/plain; version=0.0.4, application/openmetrics-text; version=1.0.0; q=0.5, */*; q=0.1",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.types import Labels
-from collectors.identity import Identity
+from collectors.pages.identity import Identity
 
 PARTS = {"gpu_busy_ratio": "gpu_process_sm_ratio", "gpu_memory_used_bytes": "gpu_process_memory_bytes"}
 """What a user's own part of a device's value is called."""
