@@ -42,6 +42,8 @@ class Target:
     labels: tuple[tuple[str, str], ...] = ()
     interval_s: float = 5.0
     timeout_s: float = 3.0
+    token_file: Path | None = None
+    ca_file: Path | None = None
 
     @property
     def pool(self) -> str:
@@ -61,6 +63,8 @@ class Discovery:
     interval_s: float = 5.0
     timeout_s: float = 3.0
     token_file: Path | None = None
+    page_token_file: Path | None = None
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +235,17 @@ def _targets(config: Config) -> Iterator[Finding]:
         elif not 0 < target.timeout_s <= target.interval_s:
             rule = f"must be above 0 and at most the interval of {target.interval_s:g} s; shorten it"
             yield f"{where}.timeout", f"{target.timeout_s:g} s {rule}"
+        yield from _readable(where, target, ("token_file", "ca_file"))
         first = seen.setdefault((target.url, target.labels), number)
         if first != number:
             yield where, f"is the same as targets[{first}]; delete one of them, it would count twice"
+
+
+def _readable(where: str, written: object, names: tuple[str, ...]) -> Iterator[Finding]:
+    for name in names:
+        path = getattr(written, name)
+        if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            yield f"{where}.{name}", f"{path} is not a readable file; name one that this user may read"
 
 
 def _discovery(config: Config) -> Iterator[Finding]:
@@ -255,11 +267,7 @@ def _discovery(config: Config) -> Iterator[Finding]:
             yield f"{where}.timeout", f"{listing.timeout_s:g} s {rule}"
         if not listing.path.startswith("/"):
             yield f"{where}.path", f"{listing.path!r} must start with a slash; /metrics is usual"
-        if listing.token_file is not None and not os.access(listing.token_file, os.R_OK):
-            yield (
-                f"{where}.token_file",
-                f"{listing.token_file} is not a readable file; name one that this user may read",
-            )
+        yield from _readable(where, listing, ("token_file", "page_token_file", "ca_file"))
 
 
 def _collectors(config: Config) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ targets:
 discovery:
   - {files: sd/*.json, labels: {pool: chat-70b}}   # Prometheus's file_sd; url: for http_sd
 collectors:
-  gpus: {labels: {pool: chat-70b}}       # the GPUs of this machine
+  nvml: {labels: {pool: chat-70b}}       # the GPUs of this machine; elsewhere run `sigmascale agent`
   replay: {path: trace.csv, pool: rehearsal, speed: 10}
 ```
 """

@@ -153,7 +153,7 @@ def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) 
         tokens_file=tokens_file,
         tokens=read_tokens(tokens_file) if tokens_file is not None else (),
         webhooks=tuple(Webhook(url) for url in webhooks),
-        targets=tuple(_target(target) for target in settings.targets),
+        targets=tuple(_target(target, folder) for target in settings.targets),
         discovery=tuple(_discovery(listing, folder) for listing in settings.discovery),
         providers=tuple(PlugInConfig(name, words, folder) for name, words in settings.providers.items()),
         collectors=tuple(_collector(name, words, folder) for name, words in settings.collectors.items()),
@@ -172,9 +172,14 @@ def _collector(name: str, words: Mapping[str, object], folder: Path) -> PlugInCo
     return PlugInConfig(name, {k: v for k, v in words.items() if k != "use"}, folder, str(words.get("use", "")))
 
 
-def _target(target: TargetIn) -> Target:
+def _named(name: str | None, folder: Path) -> Path | None:
+    return None if name is None else folder / Path(name).expanduser()
+
+
+def _target(target: TargetIn, folder: Path) -> Target:
     timeout_s = min(3.0, target.interval) if target.timeout is None else target.timeout
-    return Target(target.url, tuple(sorted(target.labels.items())), target.interval, timeout_s)
+    token_file, ca_file = _named(target.token_file, folder), _named(target.ca_file, folder)
+    return Target(target.url, tuple(sorted(target.labels.items())), target.interval, timeout_s, token_file, ca_file)
 
 
 def _discovery(listing: DiscoveryIn, folder: Path) -> Discovery:
@@ -187,7 +192,9 @@ def _discovery(listing: DiscoveryIn, folder: Path) -> Discovery:
         path=listing.path,
         interval_s=listing.interval,
         timeout_s=timeout_s,
-        token_file=None if listing.token_file is None else folder / Path(listing.token_file).expanduser(),
+        token_file=_named(listing.token_file, folder),
+        page_token_file=_named(listing.page_token_file, folder),
+        ca_file=_named(listing.ca_file, folder),
     )
 
 

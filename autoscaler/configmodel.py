@@ -49,6 +49,8 @@ class TargetIn(BaseModel):
     labels: dict[str, str] = Field(default={}, description="added to every series; `pool` is mandatory")
     interval: Duration = Field(default=5.0, description="time between two scrapes")
     timeout: Duration | None = Field(default=None, description="longest wait for the page; 3s, at most the interval")
+    token_file: str | None = Field(default=None, description="file with the bearer token that the page wants")
+    ca_file: str | None = Field(default=None, description="PEM file of the authority that signed an https page")
 
 
 class DiscoveryIn(BaseModel):
@@ -63,6 +65,8 @@ class DiscoveryIn(BaseModel):
     interval: Duration = Field(default=5.0, description="time between two scrapes; `__scrape_interval__` wins")
     timeout: Duration | None = Field(default=None, description="longest wait for a page; `__scrape_timeout__` wins")
     token_file: str | None = Field(default=None, description="file with the bearer token for `url`")
+    page_token_file: str | None = Field(default=None, description="file with the bearer token for the pages")
+    ca_file: str | None = Field(default=None, description="PEM file of the authority that signed https pages")
 
 
 class Settings(BaseModel):

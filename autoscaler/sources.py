@@ -38,6 +38,11 @@ class Sources:
         """All of them, as the loop drains them."""
         return (self.scraper, self.push, *self.named.values())
 
+    def problems(self) -> dict[tuple[str, str], str]:
+        """(pool, signal) -> why the store that was asked for it has no number now."""
+        asking = [part for part in self.named.values() if hasattr(part, "queries") and hasattr(part, "status")]
+        return {(q.pool, q.signal): q.error for part in asking for q in part.status() if q.error}
+
     def start(self, ends: ExitStack) -> None:
         """Start everything; how to stop it is left on `ends`."""
         for part in (self._discovery, self.push, self.scraper, *self.named.values()):
@@ -62,5 +67,12 @@ class Sources:
 
 def _listing(written: Discovery) -> Listing:
     """A list of targets as the configuration names it."""
-    manner = Manner(written.labels, written.path, written.interval_s, written.timeout_s)
+    manner = Manner(
+        written.labels,
+        written.path,
+        written.interval_s,
+        written.timeout_s,
+        written.page_token_file,
+        written.ca_file,
+    )
     return Listing(written.files, written.url, written.refresh_s, manner, written.token_file)

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-import collectors.scrape
-from collectors.scrape import Target
+import collectors.scraping.scraper
+from collectors.scraping.scraper import Target
 from tests.peers.pages import Answer, Pages, answer, hang, raw, until
 from tests.peers.scraping import LABELS, PAGE, asked, gather, scraping, target
 
@@ -34,11 +34,23 @@ BOMB = gzip.compress(b"# " + bytes(4 << 20))
             "answered HTTP 500 Internal Server Error, expected 200",
             id="HTTP 500",
         ),
-        pytest.param(answer(b"", "404 Not Found"), "answered HTTP 404 Not Found, expected 200", id="HTTP 404"),
+        pytest.param(
+            answer(b"", "404 Not Found"), "answered HTTP 404 Not Found, expected 200; check the path", id="404"
+        ),
+        pytest.param(
+            answer(b"", "401 Unauthorized"),
+            "answered HTTP 401 Unauthorized, expected 200; give the target a token_file",
+            id="a page for those who have a password",
+        ),
         pytest.param(
             answer(b"", "302 Found", more="Location: /elsewhere\r\n"),
             "redirects (HTTP 302) to /elsewhere; redirects are not followed",
             id="a redirect is not followed",
+        ),
+        pytest.param(
+            answer(b"", "302 Found", more="Location: https://ada:l0ve@sso:1/login?token=abc#x\r\n"),
+            "redirects (HTTP 302) to https://sso:1/login; redirects are not followed",
+            id="a redirect is named without what logs in",
         ),
         pytest.param(
             answer(b"<html>login</html>", content_type="text/html; charset=utf-8"),
@@ -138,10 +150,16 @@ def test_a_page_of_100_megabytes_is_cut_off_at_the_default_limit() -> None:
 
 def test_a_large_page_within_the_limit_is_read() -> None:
     page = b"".join(b'jobs{kind="%06d"} %d\n' % (n, n) for n in range(30_000))
-    assert len(page) > collectors.scrape.LARGE_PAGE_BYTES
+    assert len(page) > collectors.scraping.scraper.LARGE_PAGE_BYTES
     with Pages({"/metrics": answer(gzip.compress(page), more=GZIP)}) as pages, scraping(target(pages)) as scraper:
         batch = gather(scraper, bool)[0]
     assert (batch.state, len(batch.keys), batch.values.sum()) == ("up", 30_000, sum(range(30_000)))
+
+
+def test_a_packed_page_that_does_not_say_so_is_unpacked() -> None:
+    with Pages({"/metrics": answer(gzip.compress(PAGE))}) as pages, scraping(target(pages)) as scraper:
+        status = asked(scraper)
+    assert (status.up, status.lines, status.rejected) == (True, 2, 0)
 
 
 def test_several_gzip_members_are_one_page() -> None:

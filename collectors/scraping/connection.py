@@ -268,12 +268,16 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def _headers(text: bytes) -> dict[str, str]:
-    """Header lines; of a name that occurs twice the last one counts. Raises NotHttp for a line without a name."""
-    found = {}
+    """Header lines; of a name that occurs twice the last one counts. Raises NotHttp for a line without a name, and for
+    two lengths: which of them cuts the page off is anybody's guess."""
+    found: dict[str, str] = {}
     for line in text.decode("latin-1").split("\r\n"):
         name, colon, value = line.partition(":")
         if colon:
-            found[name.strip().lower()] = value.strip()
+            key, value = name.strip().lower(), value.strip()
+            if key == "content-length" and found.get(key, value) != value:
+                raise NotHttp(f"it has two lengths, {found[key][:40]} and {value[:40]}")
+            found[key] = value
         elif line.strip():
             raise NotHttp(f"it has the header {line[:40]!r}")
     return found

@@ -9,9 +9,10 @@ import socket
 import ssl
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from autoscaler.errors import SigmascaleError
 from collectors.scraping.answer import Answer, BrokenOff, NotHttp, TooLarge, Unanswered
@@ -26,6 +27,12 @@ HEADERS = {
 STEP_BYTES = 1 << 20
 """Output of one decompression step: about a millisecond, after which other targets get their turn."""
 _PORTS = {"http": 80, "https": 443}
+_NEXT_STEPS = {
+    401: "give the target a token_file, or a user and password in its address",
+    403: "let this machine read the page",
+    404: "check the path",
+}
+"""Of the answers that a wrong address or a missing permission causes."""
 _AS_IT_IS = "/%?:@!$&'()*+,;=-._~[]"
 """Characters of an address that need no quoting, or are quoted already."""
 
@@ -48,7 +55,7 @@ class Session:
     def __init__(self) -> None:
         self._buffers = Buffers()
         self._kept: dict[Target, tuple[Connection, bytes]] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._tls: dict[Path | None, ssl.SSLContext] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,25 +86,28 @@ class Session:
                 return await self._ask(target, *kept, limit)
             except Unanswered:
                 pass
-        connection = await self._connect(urlsplit(target.url))
-        kept = self._kept[target] = (connection, _request(urlsplit(target.url)))
+        request = _request(target)
+        connection = await self._connect(target)
+        kept = self._kept[target] = (connection, request)
         return await self._ask(target, *kept, limit)
 
     async def _ask(self, target: Target, connection: Connection, request: bytes, limit: int) -> Answer:
         try:
-            return await connection.ask(request, limit)
+            answer = await connection.ask(request, limit)
         except BaseException:
             self.forget(target)
             raise
+        if answer.status in (401, 403):
+            # A token that was changed is read with the next connection.
+            self.forget(target)
+        return answer
 
-    async def _connect(self, url: SplitResult) -> Connection:
+    async def _connect(self, target: Target) -> Connection:
         """A connection to the first of the host's addresses that takes one; OSError when none does."""
-        loop = asyncio.get_running_loop()
+        loop, url = asyncio.get_running_loop(), urlsplit(target.url)
         assert url.hostname is not None
         port = url.port or _PORTS[url.scheme]
-        if url.scheme == "https" and self._tls is None:
-            self._tls = ssl.create_default_context()
-        tls, name = (self._tls, url.hostname) if url.scheme == "https" else (None, None)
+        tls, name = (self._context(target.ca_file), url.hostname) if url.scheme == "https" else (None, None)
         found = await loop.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
         refused: OSError = OSError("the name has no address")
         for family, _, protocol, _, address in found:
@@ -116,6 +126,15 @@ class Session:
             else:
                 return connection
         raise refused
+
+    def _context(self, ca_file: Path | None) -> ssl.SSLContext:
+        if ca_file not in self._tls:
+            try:
+                self._tls[ca_file] = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+            except OSError as error:
+                text = f"the certificates in {ca_file} cannot be read ({error.strerror or error}); name a PEM file"
+                raise PageError(text) from None
+        return self._tls[ca_file]
 
 
 def open_session() -> Session:
@@ -150,7 +169,7 @@ async def fetch(session: Session, target: Target, max_page_bytes: int) -> Page:
     except OSError as error:
         url = urlsplit(target.url)
         where = f"{url.hostname}:{url.port or _PORTS[url.scheme]}"
-        raise PageError(f"cannot connect to {where} ({_cause(error)}); is it running there?") from None
+        raise PageError(f"cannot connect to {where} ({_cause(error)}); {_next_step(error)}") from None
     except ValueError as error:
         raise PageError(f"the request failed ({type(error).__name__}: {error}); check the address") from None
     # Some exporters label the error page of the proxy before them as plain text.
@@ -159,15 +178,30 @@ async def fetch(session: Session, target: Target, max_page_bytes: int) -> Page:
     return Page(body, openmetrics)
 
 
-def _request(url: SplitResult) -> bytes:
+def _request(target: Target) -> bytes:
+    """What is sent at each scrape. Raises PageError when the token cannot be read."""
+    url = urlsplit(target.url)
     path = quote(url.path or "/", safe=_AS_IT_IS) + (f"?{quote(url.query, safe=_AS_IT_IS)}" if url.query else "")
     host = url.netloc.rpartition("@")[2].encode("idna" if not url.netloc.isascii() else "ascii").decode("ascii")
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in HEADERS.items()]
-    if url.username is not None:
+    if target.token_file is not None:
+        lines.append(f"Authorization: Bearer {_token(target.token_file)}")
+    elif url.username is not None:
         user = f"{unquote(url.username)}:{unquote(url.password or '')}"
         lines.append(f"Authorization: Basic {base64.b64encode(user.encode()).decode('ascii')}")
     return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def _token(path: Path) -> str:
+    try:
+        words = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
+        raise PageError(f"the token file {path} cannot be read ({why}); let this user read it") from None
+    if len(words) != 1:
+        raise PageError(f"the token file {path} holds {len(words)} words; write the token alone into it")
+    return words[0]
 
 
 def _cause(error: OSError) -> str:
@@ -178,14 +212,27 @@ def _cause(error: OSError) -> str:
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
+def _next_step(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "let SSL_CERT_FILE name its authority, or correct the address"
+    return "does it speak TLS? Else write http://" if isinstance(error, ssl.SSLError) else "is it running there?"
+
+
 def _check_status(answer: Answer) -> None:
     if 300 <= answer.status < 400:
-        goal = answer.headers.get("location", "an unnamed place")
+        goal = _without_secrets(answer.headers.get("location", "an unnamed place"))
         raise PageError(
             f"redirects (HTTP {answer.status}) to {goal}; redirects are not followed, name the final address"
         )
     if answer.status != 200:
-        raise PageError(f"answered HTTP {answer.status} {answer.reason}".rstrip() + ", expected 200")
+        said = f"answered HTTP {answer.status} {answer.reason}".rstrip() + ", expected 200"
+        raise PageError(f"{said}; {_NEXT_STEPS[answer.status]}" if answer.status in _NEXT_STEPS else said)
+
+
+def _without_secrets(goal: str) -> str:
+    """An address without what logs in: user, password, query."""
+    parts = urlsplit(goal)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()[:200]
 
 
 def _check_type(answer: Answer) -> bool:
@@ -193,17 +240,19 @@ def _check_type(answer: Answer) -> bool:
     name = answer.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
     if name not in ("text/plain", "application/openmetrics-text"):
         raise PageError(
-            f"answered with type {name!r}, expected text/plain or application/openmetrics-text; check the path"
+            f"answered with type {name!r}, expected text/plain or application/openmetrics-text; "
+            "check the path, or what the server says of it"
         )
     return name == "application/openmetrics-text"
 
 
 async def _body(answer: Answer, limit: int) -> bytes:
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in ("identity", ""):
-        body = answer.body
-    elif encoding in ("gzip", "x-gzip"):
+    # A server that hands out a packed file may not say so; no page begins with these bytes.
+    if encoding in ("gzip", "x-gzip") or (encoding in ("identity", "") and answer.body.startswith(b"\x1f\x8b")):
         body = await _gunzipped(answer.body, limit)
+    elif encoding in ("identity", ""):
+        body = answer.body
     else:
         raise PageError(f"the page is encoded as {encoding!r}, which was not asked for; only gzip and none are read")
     if answer.framed or body.endswith(b"\n"):

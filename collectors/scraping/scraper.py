@@ -180,11 +180,14 @@ class Scraper:
         except Exception:
             log.exception("targets unknown", next_step="scraping goes on with the targets known before")
             return
+        sources = {target.source for target in wanted}
         for target in [t for t in self._watchers if t not in wanted]:
             self._watchers.pop(target).cancel()
             with self._lock:
                 del self._statuses[target]
-            self._put(_silent(target, self._clock.now(), "gone"))
+            # One that is only asked at another pace, or more patiently, stays what it is until it answers again.
+            if target.source not in sources:
+                self._put(_silent(target, self._clock.now(), "gone"))
         for target in [t for t in wanted if t not in self._watchers]:
             with self._lock:
                 self._statuses[target] = TargetStatus(target.url, target.labels)
@@ -229,7 +232,7 @@ class Scraper:
             batch = _silent(target, at, "down")
             problem = f"the page could not be read ({type(error).__name__}: {error})"
         else:
-            if last_at is None:
+            if not lines:  # nor did the page before have any: an exporter that has just started prints nothing
                 _advise(target, reader)
             last_at, lines, rejected = at, reader.lines, reader.rejected
             if rejected and not before.rejected:

@@ -68,6 +68,7 @@ class _Followed:
     due: float = 0.0
     targets: tuple[Target, ...] = ()
     seen: dict[str, tuple[tuple[int, int, int], tuple[Target, ...]]] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
 
 
 class ServiceDiscovery:
@@ -123,7 +124,8 @@ class ServiceDiscovery:
             found = self._asked(followed) if listing.url else self._found(followed)
         except InputError as error:
             if followed.status.error != str(error):
-                log.warning("targets not read", reason=str(error), next_step="the last ones stay in force")
+                reason = "; ".join(str(error).splitlines())
+                log.warning("targets not read", reason=reason, meanwhile="the last ones stay in force")
             followed.status = replace(followed.status, error=str(error))
             return
         if followed.status.error and followed.status.last_at is not None:
@@ -135,7 +137,15 @@ class ServiceDiscovery:
 
     def _found(self, followed: _Followed) -> tuple[Target, ...]:
         """Targets of all files. A file that is broken keeps what it said before; all faults are raised at the end."""
-        paths = sorted({path for pattern in followed.listing.files for path in glob.glob(pattern)})[:MAX_FILES]
+        matched = {pattern: glob.glob(pattern) for pattern in followed.listing.files}
+        # No file is an empty list, as it is for Prometheus; but it may as well be a spelling mistake.
+        empty = frozenset(pattern for pattern, paths in matched.items() if not paths)
+        for pattern in sorted(empty - followed.empty):
+            log.warning(
+                "no list of targets", files=pattern, next_step="correct the path, or write the file; it is awaited"
+            )
+        followed.empty = empty
+        paths = sorted(set().union(*matched.values()))[:MAX_FILES]
         seen, faults = {}, []
         for path in paths:
             try:
@@ -190,5 +200,10 @@ def _body(url: str, headers: dict[str, str]) -> bytes:
                     rule = f"more than {MAX_LIST_BYTES >> 20} MiB or longer than {ANSWER_S:g} s"
                     raise InputError(f"{url}: the list takes {rule}; split it")
     except httpx.HTTPError as error:
-        raise InputError(f"{url}: does not answer ({type(error).__name__}); check the address") from None
+        raise InputError(f"{url}: does not answer ({_cause(error)}); check the address") from None
     return bytes(body)
+
+
+def _cause(error: httpx.HTTPError) -> str:
+    """In words what ended a request: httpx keeps those of the system, and says nothing of a time-out."""
+    return str(error).rpartition("] ")[2] or type(error).__name__

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import yaml
@@ -33,6 +34,8 @@ class Manner:
     path: str = "/metrics"
     interval_s: float = 5.0
     timeout_s: float = 3.0
+    token_file: Path | None = None
+    ca_file: Path | None = None
 
 
 def targets_of(data: bytes, place: str, manner: Manner) -> tuple[Target, ...]:
@@ -40,6 +43,9 @@ def targets_of(data: bytes, place: str, manner: Manner) -> tuple[Target, ...]:
 
     A list is taken as a whole or not at all: half of it would look like a fleet that shrank.
     """
+    if not data.strip():
+        # Whoever writes a file in its place empties it first.
+        raise InputError(f"{place}: is empty; write [] for a list without targets")
     try:
         groups = yaml.load(data, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, ValueError) as error:
@@ -99,7 +105,7 @@ def _target(address: str, labels: Mapping[str, str], place: str, manner: Manner)
     timeout_s = min(interval_s, _seconds(labels, "__scrape_timeout__", manner.timeout_s, place))
     pairs = {"instance": address, **dict(manner.labels), **own}
     url = f"{scheme}://{address}{quote(path, safe='/%~:@!$&()*+,;=-._')}{query}"
-    return Target(url, tuple(sorted(pairs.items())), interval_s, timeout_s)
+    return Target(url, tuple(sorted(pairs.items())), interval_s, timeout_s, manner.token_file, manner.ca_file)
 
 
 def _seconds(labels: Mapping[str, str], name: str, default: float, place: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -18,13 +19,17 @@ SCRAPED_STATES = ("ready", "draining")
 class Target:
     """One page, asked for every `interval_s`; it must have arrived whole within `timeout_s`.
 
-    `labels` are merged into every series of the page. Raises InputError for what cannot be scraped.
+    `labels` are merged into every series of the page. token_file: holds the bearer token that is sent. ca_file: the
+    certificates, PEM, that an https page is believed by; None = the machine's own. Raises InputError for what cannot
+    be scraped.
     """
 
     url: str
     labels: Labels = ()
     interval_s: float = 5.0
     timeout_s: float = 3.0
+    token_file: Path | None = None
+    ca_file: Path | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -58,6 +63,10 @@ class Written(Protocol):
     def interval_s(self) -> float: ...
     @property
     def timeout_s(self) -> float: ...
+    @property
+    def token_file(self) -> Path | None: ...
+    @property
+    def ca_file(self) -> Path | None: ...
 
 
 def static_targets(written: Iterable[Written]) -> tuple[Target, ...]:
@@ -68,6 +77,8 @@ def static_targets(written: Iterable[Written]) -> tuple[Target, ...]:
             _labels({"instance": urlsplit(t.url).netloc.rpartition("@")[2], **dict(t.labels)}),
             t.interval_s,
             t.timeout_s,
+            t.token_file,
+            t.ca_file,
         )
         for t in written
     )
