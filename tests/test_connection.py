@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.connection import BUFFER_BYTES
-from collectors.discovery import Target
-from collectors.fetch import Page, PageError, fetch, open_session
+from collectors.scraping.connection import BUFFER_BYTES
+from collectors.scraping.fetch import Page, PageError, fetch, open_session
+from collectors.scraping.targets import Target
 from tests.peers.pages import Answer, Pages, answer, raw
 from tests.peers.programs import program
 
@@ -51,6 +51,10 @@ CHUNKS = b"5;ext=1\r\na 1\nb\r\n0003\r\n 2\n\r\n0\r\nTrailer: x\r\n\r\n"
     "given",
     [
         pytest.param(raw(OK + b"Content-Length: 8\r\n\r\na 1\nb 2\n", close=False), id="a length"),
+        pytest.param(
+            raw(OK + b"Content-Length: 8\r\nContent-Length: 8\r\n\r\na 1\nb 2\n", close=False),
+            id="one length said twice",
+        ),
         pytest.param(raw(OK + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS, close=False), id="chunks with trailers"),
         pytest.param(raw(OK + b"\r\na 1\nb 2\n"), id="the end of the connection"),
         pytest.param(raw(b"HTTP/1.0 200\r\nContent-Length: 8\r\n\r\na 1\nb 2\n"), id="HTTP/1.0 without a reason"),
@@ -108,6 +112,11 @@ def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one() -> None:
     ("given", "reason"),
     [
         pytest.param(OK + b"Content-Length: -7\r\n\r\n", "its length is '-7'", id="a length below nothing"),
+        pytest.param(
+            OK + b"Content-Length: 8\r\ncontent-length: 3\r\n\r\na 1\nb 2\n",
+            "it has two lengths, 8 and 3",
+            id="two lengths",
+        ),
         pytest.param(OK + b"no colon\r\n\r\n", "it has the header 'no colon'", id="a header without a name"),
         pytest.param(
             OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "a chunk has the size 'zz'", id="a size that is none"
@@ -164,11 +173,25 @@ def test_a_page_behind_tls_is_read_when_its_certificate_is_trusted_and_refused_w
                     await writer.drain()
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ours) as server, open_session() as session:
-            if trusted:
-                session._tls = ssl.create_default_context(cafile=str(tmp_path / "cert"))
             url = f"https://localhost:{server.sockets[0].getsockname()[1]}/metrics"
-            return [await fetch(session, Target(url), 1 << 20) for _ in range(2)]
+            target = Target(url, ca_file=tmp_path / "cert" if trusted else None)
+            return [await fetch(session, target, 1 << 20) for _ in range(2)]
 
     assert [page.body for page in asyncio.run(ask(True))] == [body] * 2
     with pytest.raises(PageError, match=r"cannot connect to localhost:\d+ \(self.signed certificate\)"):
         asyncio.run(ask(False))
+
+
+def test_a_server_without_tls_that_is_asked_for_it_is_told_apart_from_one_that_is_away() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server, open_session() as session:
+            port = server.sockets[0].getsockname()[1]
+            await fetch(session, Target(f"https://127.0.0.1:{port}/m"), 1 << 20)
+
+    with pytest.raises(PageError, match=r"cannot connect to .+; does it speak TLS\? Else write http://"):
+        asyncio.run(ask())
