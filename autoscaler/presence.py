@@ -33,7 +33,8 @@ class Given:
     series: how many, 0 = none ever came; counters: how many of them are counters. newest_at: of their newest value.
     least, most: of their newest values as they came; NaN = none. elsewhere: series of the same metric that do not
     count because their labels are others. plain: series under the metric's own name, for a signal that needs buckets.
-    answered: a store answers in their place, so that nothing is known of the series themselves.
+    answered: a store answers in their place, so that nothing is known of the series themselves. problem: why it has
+    no number, in its words. strays: pools without a rule file whose targets give the metric.
     """
 
     series: int = 0
@@ -44,6 +45,8 @@ class Given:
     elsewhere: int = 0
     plain: int = 0
     answered: bool = False
+    problem: str = ""
+    strays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def _signal(
     if signal.name in known and gone(signal, given, now):
         since = "" if math.isnan(given.newest_at) else f" for {seconds(max(0.0, now - given.newest_at))}"
         text = f"{_asked(signal)} was there and has had no value{since}"
-        yield found("disappeared", f"{text}; see which targets answer, GET /api/v1/targets")
+        yield found("disappeared", f"{text}; {given.problem or 'see which targets answer, GET /api/v1/targets'}")
     elif signal.name not in known and (not given.series or math.isnan(given.newest_at)):
         why, kind = _absent(rules, signal, given, there, hint)
         yield found(kind, why)
@@ -127,7 +130,7 @@ def _absent(rules: RuleSet, signal: Signal, given: Given, there: Collection[str]
     """Why nothing gives a signal, with the likeliest next step."""
     metric = signal.metric
     if metric is None or signal.promql is not None:
-        return "no collector has answered its query; configure one such as `prometheus`", "absent"
+        return f"no collector has answered its query; {given.problem or 'configure one such as `prometheus`'}", "absent"
     if given.plain:
         text = f"{metric} has no buckets, so it has no quantiles over time; name a histogram, or leave `over` out"
         return text, "kind"
@@ -139,14 +142,22 @@ def _absent(rules: RuleSet, signal: Signal, given: Given, there: Collection[str]
         return f"{counted} without the label pool; write `match` into the rule file, or label the target", "absent"
     if metric in there:
         return f"{metric} is there without a value; its source says that it has none now", "absent"
+    text = f"no target of pool {rules.pool} gives {metric}"
+    return f"{text}; {_step(rules, metric, given, there, hint)}", "absent"
+
+
+def _step(rules: RuleSet, metric: str, given: Given, there: Collection[str], hint: Hint) -> str:
+    """What brings a metric that no target of the pool gives."""
+    if given.strays:
+        stray = f"those labelled pool={given.strays[0]} do, and no rule file has that pool"
+        return f"{stray}; label them pool={rules.pool}, or add the rule file"
     near = get_close_matches(metric, sorted(there), n=1, cutoff=0.6)
     suggestion = f"the nearest that is there is {near[0]}" if near else ""
     if signals.metric(metric) is None:
         canonical = signals.suggest(metric)
         suggestion = suggestion or (f"did you mean {canonical}?" if canonical else "nothing near it is there")
     told = hint(signals.canonical(metric))
-    steps = "; ".join(filter(None, (suggestion, told))) or "add a target that gives it"
-    return f"no target of pool {rules.pool} gives {metric}; {steps}", "absent"
+    return "; ".join(filter(None, (suggestion, told))) or "add a target that gives it"
 
 
 def _kinds(signal: Signal, given: Given) -> Iterator[str]:

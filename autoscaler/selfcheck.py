@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import structlog
 
 from autoscaler.board import Board
 from autoscaler.ports import Clock
-from autoscaler.presence import Finding, Hint, check, gone
-from autoscaler.ruleset import RuleSet
+from autoscaler.presence import Finding, Given, Hint, check, gone
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.store import Store
 
 log = structlog.get_logger(__name__)
@@ -21,6 +22,8 @@ GRACE_S = 15.0
 EVERY_S = 2.0
 
 Findings = Mapping[str, tuple[Finding, ...]]
+Problems = Mapping[tuple[str, str], str]
+"""(pool, signal) -> why a store that was asked has no number for it."""
 
 
 @dataclass(slots=True)
@@ -36,7 +39,8 @@ class _Pool:
 class SelfCheck:
     """The findings of every pool. `run` is for one thread; what it found may be read from any.
 
-    hint: how to make a source give a metric. grace_s: how long a pool may take to have what its rules ask for.
+    hint: how to make a source give a metric. problems: of queries to stores. grace_s: how long a pool may take to have
+    what its rules ask for.
     """
 
     def __init__(
@@ -46,11 +50,13 @@ class SelfCheck:
         board: Board,
         clock: Clock,
         hint: Hint = lambda _: "",
+        problems: Callable[[], Problems] = dict,
         grace_s: float = GRACE_S,
         every_s: float = EVERY_S,
     ) -> None:
         self._rules, self._store, self._board, self._clock = rules, store, board, clock
         self._hint, self._grace_s, self._every_s = hint, grace_s, every_s
+        self._problems = problems
         self._pools: dict[str, _Pool] = {}
         self._found: Findings = MappingProxyType({})
         self._lost: Mapping[str, Mapping[str, str]] = MappingProxyType({})
@@ -86,7 +92,7 @@ class SelfCheck:
         elif state.hash != rules.hash:
             # What a signal means may have changed with the file; what it has is asked again at once.
             state.hash, state.since, state.known = rules.hash, now, set()
-        given = self._store.given(rules)
+        given = self._given(rules)
         for signal in rules.signals:
             here = given.get(signal.name)
             if here is not None and here.series and not gone(signal, here, now):
@@ -96,11 +102,26 @@ class SelfCheck:
         view = self._board.pools().get(rules.pool)
         readings = view.decision.readings if view is not None and view.decision is not None else {}
         values = {name: reading.value for name, reading in readings.items()}
-        there = self._store.metrics(rules.pool)
+        # What else is there only explains what is not, and there may be thousands of names.
+        lacking = any(n not in state.known and (not g.series or math.isnan(g.newest_at)) for n, g in judged.items())
+        there = self._store.metrics(rules.pool) if lacking else frozenset[str]()
         found = check(rules, judged, there, state.known, values, now, self._hint)
         self._tell(state, found)
         gone_now = {f.signal: f.text for f in found if f.kind == "disappeared"}
         return found, {name: gone_now.get(name, "") for name in state.known}
+
+    def _given(self, rules: RuleSet) -> dict[str, Given]:
+        """What there is for each signal, and for one without values who could tell why."""
+        given, problems, in_force = self._store.given(rules), self._problems(), self._rules()
+
+        def explained(signal: Signal, here: Given) -> Given:
+            problem = problems.get((rules.pool, signal.name), "") if signal.promql is not None else ""
+            metric = signal.metric if signal.promql is None and math.isnan(here.newest_at) else None
+            owners = () if metric is None else self._store.owners(metric)
+            strays = tuple(sorted(owner for owner in owners if owner and owner not in in_force))
+            return replace(here, problem=problem, strays=strays) if problem or strays else here
+
+        return {s.name: explained(s, given[s.name]) for s in rules.signals if s.name in given}
 
     def _tell(self, state: _Pool, found: tuple[Finding, ...]) -> None:
         """Log what is new and what is over. Ages and values change all the time and are no news."""

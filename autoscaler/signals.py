@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Literal
 
-from autoscaler.signal_table import ALIASES, METRICS, Kind, Metric
+from autoscaler.signal_table import AGGREGATES, ALIASES, METRICS, Kind, Metric
 
 __all__ = [
     "DERIVED",
@@ -13,6 +13,7 @@ __all__ = [
     "SECOND_HAND",
     "Kind",
     "Metric",
+    "aggregated",
     "all_metrics",
     "answer",
     "canonical",
@@ -46,20 +47,47 @@ def answer(signal: str, bound: Literal["", "low", "up"] = "") -> str:
     return f"signal:{signal}:{bound}" if bound else f"signal:{signal}"
 
 
+def is_answer(metric: str) -> bool:
+    """Whether series of this name are a store's answers, and no metric that some page prints."""
+    return metric.startswith("signal:")
+
+
 def canonical(name: str) -> str:
     """The canonical name behind an alias of the short dialects; any other name as it is."""
     return ALIASES.get(name, name)
 
 
 def metric(name: str) -> Metric | None:
-    """The metric of that name or alias; of a histogram's series (`..._bucket`) the histogram. None: not canonical."""
+    """The metric of that name or alias; of a histogram's series (`..._bucket`) the histogram. None: not canonical.
+
+    What several values of a gauge amount to (`gpu_power_watts_max`) is a gauge in the same unit.
+    """
     found = _BY_NAME.get(canonical(name))
     if found is None:
         for part in _PARTS:
             whole = _BY_NAME.get(name.removesuffix(part)) if name.endswith(part) else None
             if whole is not None and whole.kind == "histogram":
                 return whole
+        return _aggregate(name)
     return found
+
+
+def aggregated(name: str) -> tuple[str, str] | None:
+    """The gauge and the aggregate that a name such as `gpu_power_watts_max` is made of; None for any other name."""
+    base, _, aggregate = name.rpartition("_")
+    known = _BY_NAME.get(base)
+    return (base, aggregate) if aggregate in AGGREGATES and known is not None and known.kind == "gauge" else None
+
+
+def _aggregate(name: str) -> Metric | None:
+    parts = aggregated(name)
+    if parts is None:
+        return None
+    base, aggregate = _BY_NAME[parts[0]], parts[1]
+    text = f"{AGGREGATES[aggregate]} of {base.name} within one interval"
+    if aggregate == "count":
+        return Metric(name, "samples", "gauge", text)
+    return Metric(name, base.unit, "gauge", text, base.saturating, base.scale_out_only)
 
 
 def suggest(name: str) -> str | None:

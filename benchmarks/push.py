@@ -1,78 +1,87 @@
-"""Remote write: samples per second from the body of a request to the store, on one core, with Prometheus's own bodies.
+"""Remote write: samples per second on one core with Prometheus's own requests, from their body to the store and
+through HTTP.
 
-A real Prometheus scrapes pages of a GPU fleet and sends what it has to a receiver that only keeps the bodies. They are
-then given to the collector as the API gives them, and its batches to the store as the loop does. Bodies of the first
-seconds make every series known and are not counted: a Prometheus that runs sends the same series for days.
+From the body: the collector is given what the API gives it, and its batches to the store as the loop does. Through
+HTTP: `push_http`. Requests of the first seconds make every series known and are not counted: a Prometheus that runs
+sends the same series for days.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from collections.abc import Sequence
 
 import cramjam
 
-from autoscaler.clock import SimClock, SystemClock, cpu_seconds
+from autoscaler.clock import SimClock, cpu_seconds
 from autoscaler.store import Store
 from autoscaler.types import Post
-from benchmarks.exposition import Fleet
-from benchmarks.prometheus import free_port, missing, process, until
+from benchmarks.prometheus import missing
+from benchmarks.push_http import Passed, through_http
+from benchmarks.remote_write import Sent, in_order, record
 from benchmarks.table import Row
 from collectors.push import Push
 
 NODES = 40
-BODIES = 260
 ROUNDS = 3
 TARGET_PER_S = 500_000.0
-
-
-@dataclass(slots=True)
-class Recorded:
-    """Bodies in the order of their arrival, the headers of the first, and the time by our clock of each."""
-
-    headers: dict[str, str] = field(default_factory=dict)
-    bodies: list[bytes] = field(default_factory=list)
-    at: list[float] = field(default_factory=list)
+PROMISED = (2000, 5000)
+"""Samples of a request with which the target must be held through HTTP. 2,000 is Prometheus's default of
+max_samples_per_send (prometheus/prometheus, pull request 12203; 500 before)."""
+SIZE = 500
+"""Samples of a request in the rows from the body."""
 
 
 def run() -> list[Row]:
     """All rows; empty without a Prometheus."""
     if "prometheus" in missing():
         return []
-    recorded = _record()
-    rounds = [_replay(recorded) for _ in range(ROUNDS)]
+    recorded = record(NODES)
+    requests = in_order(recorded[SIZE])
+    rounds = [_replay(requests) for _ in range(ROUNDS)]
     samples, lost, spent_s, decode_s = min(rounds, key=lambda r: r[2] / r[0])
-    raw = sum(len(bytes(cramjam.snappy.decompress_raw(body))) for body in recorded.bodies)
-    return [
-        Row(f"remote write to store, bodies of {NODES} nodes", samples / spent_s, "samples/s", target=TARGET_PER_S),
+    raw = sum(len(bytes(cramjam.snappy.decompress_raw(sent.body))) for sent in requests)
+    rows = [
+        Row(f"body to store, {NODES} nodes, {SIZE} a request", samples / spent_s, "samples/s", target=TARGET_PER_S),
         Row("of it until batches are made", samples / decode_s, "samples/s"),
+        Row("bytes of a sample, decompressed", raw / (SIZE * len(requests)), "bytes"),
+    ]
+    for size, senders in recorded.items():
+        passes = [through_http(senders) for _ in range(ROUNDS)]
+        lost += sum(one.lost for one in passes)
+        rows += _rows(size, passes)
+    return [
+        *rows,
         Row("samples that were late, or refused by the store", lost, "samples", target=0.0, lower_is_better=True),
-        Row("bytes of a sample, decompressed", raw / (500 * len(recorded.bodies)), "bytes"),
     ]
 
 
-def _replay(recorded: Recorded) -> tuple[int, int, float, float]:
+def _rows(size: int, passes: Sequence[Passed]) -> list[Row]:
+    cheapest = min(passes, key=lambda one: one.cpu_s / one.samples)
+    target = TARGET_PER_S if size in PROMISED else None
+    what = f"through HTTP, {size:,} a request"
+    return [
+        Row(f"{what}, one core", cheapest.samples / cheapest.cpu_s, "samples/s", target=target),
+        Row(f"{what}, CPU", 1e6 * cheapest.cpu_s / cheapest.samples, "CPU s / million samples"),
+        Row(f"{what}, by the clock", max(one.samples / one.took_s for one in passes), "samples/s"),
+    ]
+
+
+def _replay(requests: Sequence[Sent]) -> tuple[int, int, float, float]:
     """Samples that were taken, lost on the way, CPU seconds in all, and of it until batches are made."""
-    clock = SimClock(recorded.at[0])
+    clock = SimClock(requests[0].at)
     push, store = Push(clock), Store(None)
-    warm = len(recorded.bodies) // 3
+    warm = len(requests) // 3
     taken = 0
     spent_s = decode_s = 0.0
-    posts = [Post("remote_write", body, recorded.headers) for body in recorded.bodies]
-    for n, (post, at) in enumerate(zip(posts, recorded.at, strict=True)):
+    for n, sent in enumerate(requests):
         if n == warm:
             taken = push.status()[0].samples
             spent_s = decode_s = 0.0
-        clock.at = at
+        post = Post("remote_write", sent.body, sent.headers)
+        clock.at = sent.at
         began = cpu_seconds()
         receipt = push.receive(post)
-        batches = push.collect(at)
+        batches = push.collect(sent.at)
         decoded = cpu_seconds()
         for batch in batches:
             store.add(batch)
@@ -83,66 +92,3 @@ def _replay(recorded: Recorded) -> tuple[int, int, float, float]:
     status, stats = push.status()[0], store.stats()
     lost = sum(status.skipped.values()) + stats.late + stats.unusable + stats.over_limit + stats.malformed
     return status.samples - taken, lost, spent_s, decode_s
-
-
-def _record() -> Recorded:
-    recorded = Recorded()
-    with tempfile.TemporaryDirectory() as folder, _serving(recorded) as port:
-        labels = [
-            {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": f"node-{n}", "__metrics_path__": f"/{n}"}}
-            for n in range(NODES)
-        ]
-        config = {
-            "global": {"scrape_interval": "1s", "external_labels": {"pool": "bench"}},
-            "scrape_configs": [{"job_name": "dcgm", "static_configs": labels}],
-            "remote_write": [{"url": f"http://127.0.0.1:{port}/api/v1/write"}],
-        }
-        path = Path(folder)
-        (path / "p.yml").write_text(json.dumps(config), encoding="utf-8")
-        command = ["prometheus", f"--config.file={path}/p.yml", f"--storage.tsdb.path={path}/data"]
-        command.append(f"--web.listen-address=127.0.0.1:{free_port()}")
-        with process(command, path / "p.log") as started:
-            until(lambda: len(recorded.bodies) >= BODIES, started)
-    return recorded
-
-
-@contextmanager
-def _serving(recorded: Recorded) -> Iterator[int]:
-    """Pages for GET, and a receiver that keeps bodies for POST, on a free port of loopback."""
-    clock, fleet, asked = SystemClock(), Fleet(NODES), [0] * NODES
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            node = int(self.path[1:])
-            asked[node] += 1
-            self._answer(200, fleet.page(node, asked[node]))
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            recorded.headers = {name.lower(): value for name, value in self.headers.items()}
-            recorded.bodies.append(body)
-            recorded.at.append(clock.now())
-            self._answer(204, b"")
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

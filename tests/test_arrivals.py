@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from autoscaler.ruleset import Bounds, RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.types import Batch, Labels, SeriesKey
-from collectors.arrivals import PATIENCE, Tally
-from collectors.page import PageReader
+from collectors.pages.arrivals import PATIENCE, Tally
+from collectors.pages.reader import PageReader
 
 WELL = SeriesKey("request_success_total", (), True)
 BADLY = SeriesKey("request_failure_total", (), True)
+RUNNING, WAITING = SeriesKey("requests_running"), SeriesKey("requests_waiting")
 ARRIVED = "requests_arrived_total"
 ALL = "finished+running+waiting"
 
@@ -93,6 +94,37 @@ def test_a_page_without_the_finished_requests_says_nothing_and_costs_nothing() -
     assert read(page(103, 12, 0)) == 115.0
 
 
+def lines(text: bytes, but: str) -> bytes:
+    """The page without the lines of one family."""
+    return b"".join(line for line in text.splitlines(keepends=True) if but.encode() not in line)
+
+
+@pytest.mark.parametrize("family", ["num_requests_waiting", "num_requests_running"])
+def test_a_page_without_a_part_of_what_is_inside_says_nothing_and_its_return_is_no_surge(family: str) -> None:
+    read = Watched()
+    assert read(page(100, 10, 50)) == 160.0
+    for n in range(2 * PATIENCE):
+        assert math.isnan(read(lines(page(100 + n, 10, 50), family)))
+    assert read(page(110, 10, 50)) == 170.0
+
+
+def test_an_engine_that_starts_again_without_a_queue_is_not_waited_for() -> None:
+    read = Watched()
+    assert read(page(100, 10, 5)) == 115.0
+    assert read(lines(page(2, 1, 0), "num_requests_waiting")) == 118.0
+
+
+@pytest.mark.parametrize("absurd", ["18446744073709551615", "-1", "1e308", "NaN"])
+def test_an_absurd_queue_says_nothing_and_hides_no_later_requests(absurd: str) -> None:
+    """An unsigned count that ran below 0 would leave a sum in which single requests vanish, and a load of 0."""
+    read = Watched()
+    assert read(page(100, 10, 5)) == 115.0
+    assert math.isnan(
+        read(page(101, 10, 5).replace(b'waiting{engine="0"} 5', f'waiting{{engine="0"}} {absurd}'.encode()))
+    )
+    assert [read(page(n, 10, 5)) for n in (102, 103, 104, 105)] == [117.0, 118.0, 119.0, 120.0]
+
+
 def test_a_counter_that_appears_late_is_not_a_surge() -> None:
     read = Watched()
     without_failures = b"".join(page(100, 10, 0).splitlines(keepends=True)[:3])
@@ -158,7 +190,7 @@ Event = st.sampled_from(("arrive", "start", "finish", "fail"))
 def test_of_consistent_pages_the_count_is_exact(scrapes: list[list[str]]) -> None:
     """Whatever the order in which requests come, start and end between two pages."""
     tally, came, waiting, running, done, failed = Tally(), 0, 0, 0, 0, 0
-    start = tally.count([(WELL, 0.0), (BADLY, 0.0)], [0.0, 0.0])
+    start = tally.count([(WELL, 0.0), (BADLY, 0.0)], [(RUNNING, 0.0), (WAITING, 0.0)])
     for events in scrapes:
         for event in events:
             if event == "arrive":
@@ -169,7 +201,8 @@ def test_of_consistent_pages_the_count_is_exact(scrapes: list[list[str]]) -> Non
                 running, done = running - 1, done + 1
             elif event == "fail" and waiting:
                 waiting, failed = waiting - 1, failed + 1
-        total = tally.count([(WELL, float(done)), (BADLY, float(failed))], [float(running), float(waiting)])
+        inside = [(RUNNING, float(running)), (WAITING, float(waiting))]
+        total = tally.count([(WELL, float(done)), (BADLY, float(failed))], inside)
         assert total - start == came
 
 
@@ -181,7 +214,7 @@ Number = st.one_of(st.just(math.nan), st.integers(0, 10**6).map(float))
 def test_the_count_never_falls_whatever_an_engine_says(pages: list[tuple[float, float, float, float]]) -> None:
     tally, last = Tally(), 0.0
     for well, badly, running, waiting in pages:
-        total = tally.count([(WELL, well), (BADLY, badly)], [running, waiting])
+        total = tally.count([(WELL, well), (BADLY, badly)], [(RUNNING, running), (WAITING, waiting)])
         assert math.isnan(total) or total >= last
         last = last if math.isnan(total) else total
 
@@ -191,11 +224,11 @@ def test_the_count_never_falls_whatever_an_engine_says(pages: list[tuple[float, 
 def test_requests_that_pages_miss_for_a_moment_never_make_the_count_run_ahead(pages: list[tuple[int, int]]) -> None:
     """A page may miss any of the ten requests that are inside, as long as one page of each few misses none."""
     tally, came = Tally(), 0
-    tally.count([(WELL, 0.0)], [10.0])
+    tally.count([(WELL, 0.0)], [(RUNNING, 10.0)])
     for number, (more, missed) in enumerate(pages, 1):
         came += more
         whole = number % PATIENCE == 0
-        total = tally.count([(WELL, float(came))], [10.0 if whole else 10.0 - missed])
+        total = tally.count([(WELL, float(came))], [(RUNNING, 10.0 if whole else 10.0 - missed)])
         assert total == 10.0 + came if whole else total <= 10.0 + came
 
 

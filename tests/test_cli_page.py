@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from collectors import grammar
+from collectors.pages import grammar
 from tests.cliworld import Say, speaker
 from tests.peers.pages import Pages, answer, hang
 
@@ -311,3 +311,15 @@ def test_with_all_every_series_and_every_dropped_line_is_there(say: Say) -> None
     assert out.count("gpu_memory_free_bytes{") == 4
     assert out.count("repeats gpu_energy_joules_total of line 33") == 3
     assert "--all" not in out
+
+
+@pytest.mark.parametrize("more", [(), ("--all",)], ids=["in short", "with all"])
+def test_what_a_page_says_never_steers_the_terminal(say: Say, tmp_path: Path, more: tuple[str, ...]) -> None:
+    page = 'a{x="q\\"r\\nnew",y="\x1b[31m\x07"} 1\nbad \x1b[2J line\n{"n\u202ea"} 2\n'
+    (tmp_path / "page").write_text(page, encoding="utf-8")
+    out = say("page", tmp_path / "page", *more)[1]
+    assert all(character.isprintable() for character in out.replace("\n", ""))
+    assert "bad \\x1b[2J line" in out
+    assert "n\\u202ea" in out
+    if more:
+        assert 'a{x="q\\"r\\nnew",y="\\x1b[31m\\x07"} 1' in out.splitlines()

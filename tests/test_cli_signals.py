@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoscaler.cli.signals import _lines
+from autoscaler.cli.signals import _lines, _pool
 from autoscaler.types import Batch, SeriesKey
 from tests.apiworld import api_world
 from tests.cliworld import Say, speaker
@@ -178,3 +178,17 @@ def test_the_api_lists_metrics_up_to_a_limit_and_says_how_many_it_leaves_out(tmp
     assert client.get("signals", pool="chat").json()["pools"][0]["pool"] == "chat"
     assert client.get("signals", pool="nope").status_code == 404
     assert client.get("signals", limit=0).status_code == 422
+
+
+@pytest.mark.parametrize(("screen", "width"), [("30", 80), ("200", 200)])
+def test_lines_are_as_wide_as_the_screen_and_never_narrower_than_a_small_one(
+    screen: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", screen)
+    found = {
+        "pool": "chat",
+        "readings": [],
+        "findings": [{"signal": "queue", "kind": "absent", "text": "no target gives it; " * 20}],
+    }
+    lines = list(_pool(found, []))
+    assert width - 20 < max(map(len, lines)) <= width

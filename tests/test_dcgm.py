@@ -11,7 +11,7 @@ import pytest
 from autoscaler.signals import metric
 from autoscaler.types import Batch, SeriesKey
 from collectors.dcgm import CLOCK_EVENTS, FIELDS, PREFIX, Field
-from collectors.page import PageReader
+from collectors.pages.reader import PageReader
 
 PAGES = Path(__file__).parent / "data" / "pages" / "dcgm"
 L4 = (PAGES / "l4_driver580.105.08_k8s_full.prom").read_text()
@@ -131,10 +131,28 @@ def test_a_sentinel_of_the_field_s_type_is_a_missing_value(field: Field, name: s
     int64 = ["9223372036854775792", "9223372036854775793", "9223372036854775794", "9223372036854775795"]
     int64 += ["2147483632", "2147483633", "2147483634", "2147483635"]
     fp64 = ["140737488355328.000000", "140737488355329", "140737488355330.000000", "140737488355331"]
-    for blank in int64 if field.blank == "int64" else fp64:
+    for blank in fp64 if field.blank == "fp64" else int64:
         batch = reader.read(f'{PREFIX}{name}{{gpu="0",UUID="{UUID}"}} {blank}\n'.encode(), 0.0)
         assert of(values(batch), field.metric) == []
         assert reader.sentinels == 1
+
+
+@pytest.mark.parametrize("name", ["DEV_MEMORY_TEMP", "DEV_MEMORY_TEMP_CELSIUS"])
+def test_a_memory_without_a_sensor_has_no_temperature(name: str) -> None:
+    """An L4 prints 0 degrees; a GPU at 0 degrees, on the other hand, is one."""
+    found = read(f'{PREFIX}{name}{{UUID="{UUID}"}} 0\nDCGM_FI_DEV_GPU_TEMP{{UUID="{UUID}"}} 0\n')
+    assert of(found, "gpu_memory_temperature_celsius") == []
+    assert of(found, "gpu_temperature_celsius") == [0.0]
+
+
+def test_spellings_compete_for_one_gpu_and_never_for_another_s() -> None:
+    """One page may carry the GPUs of two hosts, of which only one has been upgraded."""
+    old, new = "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO"
+    found = read(
+        f'{old}{{UUID="GPU-1"}} 50\n{new}{{UUID="GPU-2"}} 90\n{old}{{UUID="GPU-3"}} 1\n{new}{{UUID="GPU-3"}} 2\n'
+    )
+    busy = {key.label("uuid"): value for key, value in found.items() if key.metric == "gpu_busy_ratio"}
+    assert busy == pytest.approx({"GPU-1": 0.5, "GPU-2": 0.9, "GPU-3": 0.02})
 
 
 def test_an_integer_near_a_sentinel_is_a_value() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from collectors.dcgm import FIELDS, PREFIX
 from collectors.dcgm.counters import COUNTERS, FILES, Names, counters_file
-from collectors.page import PageReader
+from collectors.pages.reader import PageReader
 
 PAGES = Path(__file__).parent / "data" / "pages" / "dcgm"
 DASHBOARDS = Path(__file__).parent.parent / "dashboards"

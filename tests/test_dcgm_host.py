@@ -18,13 +18,13 @@ import pytest
 from autoscaler.clock import SystemClock
 from autoscaler.errors import InputError
 from autoscaler.types import Batch
+from collectors.dcgm.collector import Dcgm
 from collectors.dcgm.engine import EMBEDDED, PAUSED_AFTER, HostEngine
 from collectors.dcgm.lanes import PROFILING
 from collectors.dcgm.modules import load
 from collectors.dcgm.reading import Reading
 from collectors.dcgm.source import UnreachableError
 from collectors.dcgm.watch import value_of
-from collectors.dcgm_host import Dcgm
 from tests.peers.pages import until
 
 FOLDER = Path(__file__).parent / "peers" / "dcgm_bindings"

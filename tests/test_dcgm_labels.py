@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.types import Batch, SeriesKey
-from collectors.page import PageReader
+from collectors.pages.reader import PageReader
 
 PAGES = Path(__file__).parent / "data" / "pages" / "dcgm"
 

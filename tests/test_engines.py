@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.types import Batch
 from collectors.engines import ALIASES, NIM
-from collectors.page import PageReader
-from collectors.resolve import resolver
+from collectors.pages.reader import PageReader
+from collectors.pages.resolve import resolver
 
 PAGES = Path(__file__).parent / "data" / "pages"
 
@@ -106,6 +107,28 @@ def test_the_capacity_of_the_cache_is_a_product_of_two_labels() -> None:
     assert "kv_cache_capacity_tokens" not in totals(read(unknown))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'vllm:cache_config_info{{num_gpu_blocks="{"9" * 400}",block_size="16"}} 1',
+        'vllm:cache_config_info{num_gpu_blocks="None",block_size="16"} 1',
+        'vllm:cache_config_info{num_gpu_blocks="1_0",block_size="16"} 1',
+        'vllm:cache_config_info{num_gpu_blocks="\u0661",block_size="16"} 1',
+        f'sglang:num_running_reqs{{dp_rank="0",tp_rank="{"9" * 5000}"}} 1',
+        "trtllm_kv_cache_max_blocks 1e200\ntrtllm_kv_cache_tokens_per_block 1e200",
+        'nvidia_smi_memory_used_bytes{uuid="1"} 1e308\nnvidia_smi_memory_free_bytes{uuid="1"} 1e308',
+    ],
+    ids=["too large", "no number", "underscores", "digits of another script", "a long rank", "a product", "a sum"],
+)
+def test_an_absurd_number_costs_nothing_but_itself(line: str) -> None:
+    """Neither the page nor a sum of it: what no number can hold is no value."""
+    batch = PageReader("test", (), 5.0).read(f"{line}\nother 2\n".encode(), 0.0)
+    assert not np.isinf(batch.values).any()
+    told = {key.metric: value for key, value in zip(batch.keys, batch.values.tolist(), strict=True)}
+    assert told["other"] == 2.0
+    assert math.isnan(told.get("kv_cache_capacity_tokens", math.nan))
+
+
 @pytest.mark.parametrize(("awake", "asleep"), [(1, 0.0), (0, 1.0)])
 def test_an_engine_sleeps_unless_it_is_awake(awake: int, asleep: float) -> None:
     found = totals(read(f'vllm:engine_sleep_state{{engine="0",sleep_state="awake"}} {awake}\n'))
@@ -162,6 +185,11 @@ def test_which_spelling_wins_depends_on_the_page_alone(before: list[bytes], page
 def test_other_ranks_of_one_engine_are_left_out() -> None:
     page = 'sglang:num_queue_reqs{tp_rank="0"} 3\nsglang:num_queue_reqs{tp_rank="1"} 3\n'
     assert read(page) == {("requests_waiting", ()): 3.0}
+
+
+def test_rank_0_speaks_for_its_engine_wherever_it_stands_on_the_page() -> None:
+    lines = [f'sglang:num_queue_reqs{{model_name="m",tp_rank="{rank}"}} {rank + 3}\n' for rank in (1, 0, 2)]
+    assert read("".join(lines)) == {("requests_waiting", (("model_name", "m"),)): 3.0}
 
 
 def test_data_parallel_engines_stay_apart() -> None:

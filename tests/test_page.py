@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.types import Batch, Labels, SeriesKey
-from collectors.grammar import parse
-from collectors.identity import Identity
-from collectors.page import Limits, PageReader
+from collectors.pages.grammar import parse
+from collectors.pages.identity import Identity
+from collectors.pages.known import OTHERS
+from collectors.pages.reader import Limits, PageReader, Room
 
 PAGES = Path(__file__).parent / "data" / "pages"
 RECORDED = sorted(p.relative_to(PAGES).as_posix() for p in PAGES.rglob("*") if p.suffix in (".prom", ".txt"))
@@ -281,6 +283,22 @@ def test_a_day_of_pod_churn_leaves_the_memory_of_a_target_bounded() -> None:
         assert len(warm) <= 12
 
 
+def test_a_page_whose_labels_change_places_at_every_scrape_is_read_and_costs_no_more() -> None:
+    """The same ten series in 720 orders of their labels."""
+    room = Room()
+    warm = PageReader("test", (), 5.0, as_printed, room=room)
+    sizes = []
+    for scrape, order in enumerate(permutations("abcdef")):
+        labels = ",".join(f'{label}="x"' for label in order)
+        page = "".join(f"m{n}{{{labels}}} {scrape}\n" for n in range(10))
+        assert set(values(warm.read(page.encode(), 5.0 * scrape)).values()) == {float(scrape)}
+        sizes.append(room.text_bytes)
+    assert len(warm) == 10
+    assert max(sizes) == sizes[OTHERS]
+    warm.close()
+    assert (room.series, room.text_bytes) == (0, 0)
+
+
 def test_an_evicted_series_comes_back() -> None:
     warm = reader(Limits(evict_after=2))
     warm.read(b"a 1\nb 2\n", 0.0)
@@ -340,7 +358,7 @@ def test_a_page_that_differs_in_more_than_values_reads_as_a_first_page(changed: 
 
 
 def test_series_whose_hashes_meet_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.known._mark", lambda name, labels: 7)
+    monkeypatch.setattr("collectors.pages.known._mark", lambda name, labels: 7)
     warm = reader(Limits(evict_after=2))
     page = b'a{x="1"} 1\na{x="2"} 2\nb 3\n'
     for at in range(6):

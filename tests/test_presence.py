@@ -9,7 +9,7 @@ import pytest
 
 from autoscaler.presence import Finding, Given, check, gone
 from autoscaler.ruleset import Bounds, RuleSet, Signal
-from collectors.hints import how_to_get
+from collectors.pages.hints import how_to_get
 
 NOW = 10_000.0
 HERE = Given(series=2, newest_at=NOW - 5, least=0.0, most=1.0)
@@ -102,6 +102,21 @@ def findings(
             set(),
             "no collector has answered its query; configure one such as `prometheus`",
             id="a query that nobody answers",
+        ),
+        pytest.param(
+            Signal("orders", promql="sum(orders)"),
+            Given(answered=True, problem="the query gives 5 series; wrap it in sum(...)"),
+            set(),
+            "no collector has answered its query; the query gives 5 series; wrap it in sum(...)",
+            id="a query whose store says why not",
+        ),
+        pytest.param(
+            QUEUE,
+            Given(strays=("caht",)),
+            set(),
+            "no target of pool chat gives requests_waiting; those labelled pool=caht do, and no rule file has that pool"
+            "; label them pool=chat, or add the rule file",
+            id="targets whose pool is misspelt",
         ),
     ],
 )

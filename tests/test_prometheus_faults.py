@@ -55,6 +55,9 @@ def drip(writer: Any) -> Any:
         pytest.param(drip, "does not answer", id="an answer that stops half-way"),
         pytest.param(answer(REFUSED, "400 Bad Request", JSON), "unexpected end", id="a query that is no PromQL"),
         pytest.param(answer(b"", "401 Unauthorized"), "give a token_file", id="a server that wants a token"),
+        pytest.param(
+            answer(b"<html>no", "404 Not Found"), "answers 404; check `url`", id="an address of something else"
+        ),
         pytest.param(answer(b"over", "503 Service Unavailable"), "answers 503: over", id="a server that is not ready"),
         pytest.param(answer(b"<html>", "200 OK"), "check the URL", id="a page where an answer should be"),
         pytest.param(answer(b'{"data":{"result":[1]}}'), "gives no vector", id="an answer of another shape"),

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.api.serve import Server
 from autoscaler.clock import SimClock, monotonic
-from autoscaler.exposition import Counts
+from autoscaler.counts import Counts
 from autoscaler.types import Post, Receipt
 from collectors.push import Push
 from collectors.push.sources import Limits, Sources
@@ -83,8 +83,23 @@ def test_a_wrong_body_is_problem_details_with_every_fault(taken: Taken) -> None:
     assert [e["where"] for e in answer.json()["errors"]] == ["interval_s", "samples[0].value"]
 
 
-def test_a_typo_in_the_address_is_refused(taken: Taken) -> None:
-    assert taken.post("alerts/webhook?pol=chat", json={}).status_code == 422
+@pytest.mark.parametrize("path", ["alerts/webhook?pol=chat", "write?pol=chat"])
+def test_a_typo_in_the_address_is_refused(taken: Taken, path: str) -> None:
+    answer = taken.post(path, json={})
+    assert (answer.status_code, answer.json()["errors"][0]["where"]) == (422, "query.pol")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_push_is_asked_for_by_get(taken: Taken, path: str) -> None:
+    answer = taken.client.get(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_document_says_of_every_push_who_may_and_how_it_ends(taken: Taken) -> None:
+    operations = [taken.client.app.openapi()["paths"][path]["post"] for path in PATHS]
+    assert all({"bearer": []} in operation["security"] for operation in operations)
+    assert all({"401", "403", "413", "422", "429", "503"} <= operation["responses"].keys() for operation in operations)
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
+from autoscaler.clock import SystemClock
 from autoscaler.store import Store
+from autoscaler.types import Post
+from collectors.push import Push
 from collectors.push.wire import STALE
-from tests.pushed import START, TARGET, Pushed, message, piece, series, shown, snappy, values
+from tests.peers.pages import until
+from tests.pushed import HEADERS, START, TARGET, Pushed, body, message, piece, series, shown, snappy, values
 
 STALE_NAN = struct.unpack("<d", struct.pack("<Q", STALE))[0]
 
@@ -246,3 +251,18 @@ def test_names_of_engines_and_exporters_become_canonical() -> None:
     assert math.isnan(found["gpu_memory_used_bytes"])
     assert pushed.skipped() == {"unusable": 1}
     assert {key.label("pool") for key in batch.keys} == {"chat"}
+
+
+def test_a_row_is_handed_on_by_the_thread_that_slept_because_nothing_had_ever_come() -> None:
+    """It looks once a minute then; the first row, which nothing completes, is due after a quarter of a second."""
+    wake, clock = threading.Event(), SystemClock()
+    push = Push(clock, wake)
+    push.start()
+    try:
+        until(lambda: push._looks_at < math.inf, "a first look")
+        sent = body(series("a", (clock.now(), 1.0)))
+        assert push.receive(Post("remote_write", sent, HEADERS)).status == 204
+        assert wake.wait(10.0), "the row was not handed on"
+        assert [values(batch) for batch in push.collect(clock.now())] == [{"a": 1.0}]
+    finally:
+        push.stop()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from autoscaler.types import SeriesKey
 from collectors.derived import Derived
-from collectors.derived.arithmetic import PATIENCE
-from collectors.saturation import Saturation, saturation, saturations, source_of
+from collectors.derived.arithmetic import FORGOTTEN, PATIENCE
+from collectors.derived.saturation import Saturation, saturation, saturations, source_of
 
 NAN = math.nan
 
@@ -74,14 +74,48 @@ def told(derived: Derived, *values: float, keys: tuple[SeriesKey, ...] = KEYS) -
 
 
 def test_a_paused_profiler_leaves_power_as_the_source_after_some_patience() -> None:
-    """Before, the ratio is unknown: one blank between two readings is no change of the source."""
+    """Before, the ratio is unknown: one blank between two readings is no change of the source. What was known with the
+    profiler is still missed afterwards, for a day."""
     derived = Derived()
     full = "sm_active+dram_active+power"
     assert told(derived, 0.9, 0.2, 100.0, 400.0) == {full: 0.9}
     for _ in range(PATIENCE - 1):
         assert math.isnan(told(derived, NAN, NAN, 100.0, 400.0)[full])
-    assert told(derived, NAN, NAN, 100.0, 400.0) == {"power": 0.25}
+    paused = told(derived, NAN, NAN, 100.0, 400.0)
+    assert paused["power"] == 0.25
+    assert paused.keys() == {"power", full}
+    assert math.isnan(paused[full])
     assert told(derived, 0.8, 0.1, 100.0, 400.0) == {full: 0.8}
+
+
+def test_an_input_that_was_taken_out_is_missed_for_a_day() -> None:
+    derived = Derived()
+    told(derived, 0.9, 0.2, 100.0, 400.0)
+    left = KEYS[2:]
+    for _ in range(FORGOTTEN - 1):
+        missed = told(derived, 100.0, 400.0, keys=left)
+    assert missed.keys() == {"power", "sm_active+dram_active+power"}
+    assert told(derived, 100.0, 400.0, keys=left) == {"power": 0.25}
+
+
+def test_a_board_is_judged_again_as_soon_as_its_instances_are_silent() -> None:
+    """The series of instances that were taken apart are known for a while, without a value."""
+    instance = (("gi_id", "7"), ("uuid", "GPU-1"))
+    keys = (SeriesKey("gpu_sm_active_ratio", instance), *KEYS)
+    derived = Derived()
+    assert told(derived, 0.4, NAN, NAN, 390.0, 400.0, keys=keys) == {"sm_active": 0.4}
+    for _ in range(PATIENCE):
+        found = told(derived, NAN, 0.7, 0.1, 200.0, 400.0, keys=keys)
+    assert found["sm_active+dram_active+power"] == 0.7
+
+
+def test_a_board_that_is_cut_into_instances_is_not_missed() -> None:
+    instance = (("gi_id", "7"), ("uuid", "GPU-1"))
+    derived = Derived()
+    assert told(derived, 0.7, 0.1, 200.0, 400.0) == {"sm_active+dram_active+power": 0.7}
+    keys = (SeriesKey("gpu_sm_active_ratio", instance), *KEYS[2:])
+    for _ in range(PATIENCE):
+        assert told(derived, 0.4, 390.0, 400.0, keys=keys) == {"sm_active": 0.4}
 
 
 def test_the_series_keep_their_identity_while_the_source_is_the_same() -> None:

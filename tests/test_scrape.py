@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import pairwise
+from statistics import median
 from threading import Event
 
 import pytest
 from structlog.testing import capture_logs
 
-import collectors.scrape
+import collectors.scraping.scraper
 from autoscaler.clock import SimClock, monotonic
 from autoscaler.ports import Collector
 from autoscaler.types import Batch
-from collectors.page import PageReader, Room
-from collectors.scrape import Scraper, Target
+from collectors.pages.reader import PageReader, Room
+from collectors.scraping.scraper import Scraper, Target
 from tests.peers.pages import Pages, answer, hang, until
 from tests.peers.scraping import LABELS, PAGE, asked, gather, scraping, target
 
@@ -56,6 +59,20 @@ def test_a_target_is_never_asked_twice_at_once() -> None:
     ):
         gather(scraper, lambda batches: len(batches) >= 5)
         assert sum("/hang" in request for request in pages.requests) == 1
+
+
+def test_a_target_that_was_slow_once_is_not_asked_in_a_burst_for_the_beats_that_it_missed() -> None:
+    times: list[float] = []
+
+    async def slow_at_first(writer: asyncio.StreamWriter) -> None:
+        times.append(monotonic())
+        if len(times) == 1:
+            await asyncio.sleep(0.5)
+        await answer(PAGE)(writer)
+
+    with Pages({"/metrics": slow_at_first}) as pages, scraping(target(pages)):
+        until(lambda: len(times) >= 8, "requests")
+    assert median(later - sooner for sooner, later in pairwise(times[1:8])) > 0.03
 
 
 def test_a_connection_is_used_again() -> None:
@@ -102,6 +119,30 @@ def test_targets_appear_and_vanish_with_the_function_that_names_them() -> None:
         assert [status.url for status in scraper.status()] == [b.url]
 
 
+def test_a_target_that_is_only_asked_at_another_pace_is_not_gone_in_between() -> None:
+    """Else a pool would seem to shrink at each reload until all its targets were asked again."""
+    with Pages({"/a": answer(PAGE)}) as pages:
+        named = [target(pages, "/a")]
+        scraper = Scraper(lambda: tuple(named), SimClock(7.0), refresh_s=0.02)
+        scraper.start()
+        gather(scraper, bool)
+        for other in (target(pages, "/a", 0.1), target(pages, "/a", 0.1, timeout_s=2.0)):
+            named[:] = [other]
+            until(lambda: scraper._watchers.keys() == set(named), "the new target")
+            batches = gather(scraper, lambda batches: sum(batch.interval_s == 0.1 for batch in batches) > 1)
+            assert {batch.state for batch in batches} == {"up"}
+        scraper.stop()
+
+
+def test_what_a_page_of_dcgm_lacks_is_told_once_and_after_an_empty_first_page_too() -> None:
+    with Pages({"/a": answer(b"")}) as pages, capture_logs() as logs, scraping(target(pages, "/a")) as scraper:
+        gather(scraper, lambda batches: len(batches) >= 2)
+        pages.answers["/a"] = answer(b'DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-1"} 5\n')
+        gather(scraper, lambda batches: sum(bool(batch.keys) for batch in batches) >= 3)
+    (told,) = [line for line in logs if line["event"] == "metrics missing"]
+    assert "gpu_sm_active_ratio" in told["metrics"]
+
+
 def test_targets_stay_while_the_function_that_names_them_fails() -> None:
     calls = []
     with Pages({"/metrics": answer(PAGE)}) as pages:
@@ -143,7 +184,7 @@ def test_a_page_that_trips_the_reader_costs_its_target_only(monkeypatch: pytest.
                 raise ZeroDivisionError("trap")
             return super().read(page, at, openmetrics)
 
-    monkeypatch.setattr(collectors.scrape, "PageReader", Tripping)
+    monkeypatch.setattr(collectors.scraping.scraper, "PageReader", Tripping)
     with (
         Pages({"/trap": answer(b"trap 1\n"), "/metrics": answer(PAGE)}) as pages,
         scraping(target(pages, "/trap"), target(pages)) as scraper,
@@ -184,7 +225,7 @@ def test_a_hundred_targets_are_each_asked_once_an_interval_at_their_own_phase() 
 
 
 def test_all_targets_share_one_room_and_a_target_that_is_gone_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collectors.scrape, "TIDY_S", 0.02)
+    monkeypatch.setattr(collectors.scraping.scraper, "TIDY_S", 0.02)
     with Pages({"/a": answer(PAGE), "/b": answer(PAGE)}) as pages:
         named = [target(pages, "/a"), target(pages, "/b")]
         scraper = Scraper(lambda: tuple(named), SimClock(), refresh_s=0.02, room=Room(series=3))

@@ -15,13 +15,14 @@ from autoscaler import alerts
 from autoscaler.alerts import SIGNAL_LOST
 from autoscaler.board import Board, PoolView
 from autoscaler.clock import SimClock
-from autoscaler.exposition import Counts, Moment, render
-from autoscaler.ruleset import RuleSet
+from autoscaler.counts import Counts
+from autoscaler.exposition import Moment, render
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.selfcheck import SelfCheck
 from autoscaler.store import Store
 from autoscaler.types import Alert
-from collectors.hints import how_to_get
-from collectors.page import PageReader
+from collectors.pages.hints import how_to_get
+from collectors.pages.reader import PageReader
 from tests.peers.pages import Pages, answer, until
 from tests.serviceworld import Client, ServiceWorld, receiver
 from tests.test_presence import BUSY, LOAD, NOW, QUEUE, SLOW, rules
@@ -156,6 +157,27 @@ def test_the_alert_ends_with_the_signal_s_rule() -> None:
     assert (ended.state, ended.text) == ("resolved", "the signal was taken out of the rule file")
 
 
+def test_targets_of_a_pool_without_a_rule_file_are_named() -> None:
+    watched = Watched(IN_FORCE)
+    watched.reader = PageReader("target", (("pool", "caht"),), 5.0)
+    watched.after(60.0, BOTH)
+    texts = [finding.text for finding in watched.check.findings()["chat"]]
+    assert all("those labelled pool=caht do, and no rule file has that pool" in text for text in texts)
+    watched.rules = {**watched.rules, "caht": replace(IN_FORCE, pool="caht")}
+    watched.after(4.0, BOTH)
+    assert not any("caht" in finding.text for finding in watched.check.findings()["chat"])
+
+
+def test_why_a_store_has_no_number_is_told_with_the_signal() -> None:
+    orders = Signal("orders", promql="orders_total")
+    watched = Watched(rules(orders))
+    said = {("chat", "orders"): "the query gives 5 series"}
+    watched.check = SelfCheck(lambda: watched.rules, watched.store, watched.board, watched.clock, problems=lambda: said)
+    watched.after(60.0)
+    (finding,) = watched.check.findings()["chat"]
+    assert finding.text == "no collector has answered its query; the query gives 5 series"
+
+
 def queue_of(client: Client) -> object:
     """The value of the signal `queue` at the last decision."""
     readings = client.ask("GET", "/pools/chat/signals")["readings"]
@@ -167,7 +189,7 @@ def test_a_service_tells_receivers_of_a_signal_that_disappears(tmp_path: Path) -
     world = ServiceWorld(tmp_path, "127.0.0.41")
     world.write_rules(least=0, most=1)
     text = world.rules.read_text(encoding="utf-8")
-    world.rules.write_text(text.replace("max_age: 5s, max_hold: 15s", "max_age: 2s, max_hold: 2s"), encoding="utf-8")
+    world.rules.write_text(text.replace("max_age: 5s, max_hold: 15s", "max_age: 2s, max_hold: 4s"), encoding="utf-8")
     try:
         with Pages({"/m": answer(b"requests_waiting 0\n")}) as pages, receiver() as (hook, messages):
             target = {"url": pages.url("/m"), "labels": {"pool": "chat", "instance": "gateway"}, "interval": "1s"}

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from autoscaler.clock import SystemClock, monotonic
-from collectors.service_discovery import Listing, ServiceDiscovery
-from collectors.target_groups import Manner
+from collectors.scraping.service_discovery import Listing, ServiceDiscovery
+from collectors.scraping.target_groups import Manner
 from tests.peers.pages import Pages, answer, hang, until
 
 MANNER = Manner((("pool", "chat"),))
@@ -119,4 +120,27 @@ def test_a_server_that_hangs_holds_up_no_stop() -> None:
 
 def test_an_address_without_a_server_is_named() -> None:
     with following(Listing(url="http://127.0.0.1:9/sd", refresh_s=0.05)) as found:
-        until(lambda: "does not answer" in found.status()[0].error, "the fault")
+        until(lambda: "does not answer (Connection refused); check the address" in found.status()[0].error, "the fault")
+
+
+def test_a_pattern_that_no_file_matches_is_told_once_and_awaited(tmp_path: Path) -> None:
+    with capture_logs() as lines, following(files(tmp_path)) as found:
+        until(lambda: found.status()[0].last_at is not None, "a look")
+        found.read()
+        (tmp_path / "a.json").write_text(listed("a:1"))
+        until(lambda: hosts(found) == ["a:1"], "the new list")
+    (line,) = [line for line in lines if line["event"] == "no list of targets"]
+    assert (line["files"], line["next_step"]) == (
+        str(tmp_path / "*.json"),
+        "correct the path, or write the file; it is awaited",
+    )
+
+
+def test_the_faults_of_several_files_are_one_line_of_the_log(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.json").write_text("5")
+    with capture_logs() as lines, following(files(tmp_path)):
+        (line,) = [line for line in lines if line["event"] == "targets not read"]
+    assert "\n" not in line["reason"]
+    assert line["reason"].count("; correct the list") == 1
+    assert "b.json: is not a list of groups" in line["reason"]

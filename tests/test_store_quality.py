@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from autoscaler.store import Store
+from autoscaler.store.rawseries import Limits
 from autoscaler.types import Batch, SeriesKey
 from tests.batches import ACTIVE, BUSY, NAN, QUEUE, WAITING, bounds, filled, labels_of, newest, read, silent, up
 
@@ -98,7 +99,7 @@ def test_a_partial_sum_is_bounded_by_the_missing_idle_and_the_missing_like_the_r
     frame = read(store, QUEUE, 102.0)
     assert newest(frame) == 8.0
     assert bounds(frame) == (8.0, 16.0)
-    assert frame.detail == ("2 of 4 targets answer; c is down since 1 s and 1 more",)
+    assert frame.detail == ("2 of 4 targets answer; c is down since 1 s, and 1 more",)
 
 
 def test_a_signal_says_itself_how_old_it_may_be() -> None:
@@ -131,6 +132,37 @@ def test_a_series_that_vanishes_from_a_living_source_is_missed_until_the_longest
             assert frame.detail == ("3 of 4 series have a recent value",)
             assert bounds(frame) == pytest.approx((3 * 0.12, 4 * 0.12))
     assert read(store, BUSY, 496.0).quality == ("fresh",)
+
+
+def test_a_metric_that_a_living_source_gives_no_more_is_missed_for_a_day() -> None:
+    """An empty page is no idle replica, however long it stays empty."""
+    store = filled(up("a", 100.0, {WAITING: 7.0}), up("b", 100.0, {WAITING: 2.0}))
+    empty = up("a", 0.0, {"other": 1.0}).keys
+    for at in (*range(105, 1000, 5), 50_000, 86_000, 87_000):
+        store.add(up("b", float(at), {WAITING: 2.0}))
+        # Its keys change at times, which is when a source's past is thinned out.
+        keys = empty if at % 10 else ()
+        store.add(Batch("a", float(at), 5.0, keys, np.ones(len(keys)), labels_of("a")))
+        frame = read(store, QUEUE, at + 1.0)
+        if at > 115:
+            assert (at, frame.quality) == (at, ("partial",) if at <= 86_000 else ("fresh",))
+            assert newest(frame) == 2.0
+
+
+def test_series_for_which_there_is_no_room_are_missing_not_idle() -> None:
+    """The store is full with three series; of four replicas one cannot be told."""
+    store = Store(None, limits=Limits(max_series=3))
+    for name in "abcd":
+        store.add(up(name, 100.0, {WAITING: 5.0}))
+    frame = read(store, QUEUE, 101.0)
+    assert (frame.quality, newest(frame), bounds(frame)) == (("partial",), 15.0, (15.0, 20.0))
+    assert frame.detail == (f"1 series of {WAITING} found no room in the store; scrape fewer",)
+    store.add(silent("a", 102.0, "gone"))
+    for at in (140.0, 145.0):
+        for name in "bcd":
+            store.add(up(name, at, {WAITING: 5.0}))
+        frame = read(store, QUEUE, at + 1.0)
+    assert (frame.quality, newest(frame)) == (("fresh",), 15.0)
 
 
 def fed_for(seconds: int, active: float, work_step: float) -> Store:
@@ -172,6 +204,23 @@ def test_one_stuck_series_among_living_ones_is_one_that_does_not_answer() -> Non
         store.add(up("b", float(at), {ACTIVE: at / 1000}))
     frame = read(store, BUSY, 196.0)
     assert (frame.quality, newest(frame)) == (("partial",), 0.195)
+
+
+def test_an_idle_gpu_beside_working_ones_is_no_stuck_one() -> None:
+    store = Store(None)
+    for at in range(0, 300, 5):
+        store.add(up("a", float(at), {ACTIVE: at / 1000, "generation_tokens_total": at * 10.0}))
+        store.add(up("b", float(at), {ACTIVE: 0.0}))
+    assert read(store, BUSY, 296.0).quality == ("fresh",)
+
+
+def test_work_that_a_wrong_clock_dates_into_the_future_makes_nothing_frozen() -> None:
+    store = filled(*(up("wrong", 9000.0 + at, {"generation_tokens_total": at}) for at in (0.0, 5.0)))
+    store.add(silent("wrong", 9010.0, "gone"))
+    for at in range(0, 300, 5):
+        store.add(up("a", float(at), {ACTIVE: 0.35}))
+        read(store, BUSY, float(at))
+    assert read(store, BUSY, 296.0).quality == ("fresh",)
 
 
 def test_a_queue_may_stand_at_one_number() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.errors import InputError
-from collectors.discovery import Target
-from collectors.target_groups import Manner, targets_of
+from collectors.scraping.target_groups import Manner, targets_of
+from collectors.scraping.targets import Target
 from tests.peers.metricstores import free_port, running
 from tests.peers.pages import until
 from tests.peers.programs import program
@@ -74,7 +74,7 @@ def test_a_group_means(text: str, expected: Target) -> None:
     assert only(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "[]", "# nothing yet\n", '[{"targets": []}]'])
+@pytest.mark.parametrize("text", ["[]", "# nothing yet\n", '[{"targets": []}]'])
 def test_an_empty_list_has_no_targets(text: str) -> None:
     assert targets_of(text.encode(), "sd.json", MANNER) == ()
 
@@ -87,6 +87,9 @@ def test_a_target_that_is_listed_twice_is_scraped_once() -> None:
     ("text", "message"),
     [
         pytest.param('[{"targets": ["a:1"]', "sd.json: is neither JSON nor YAML", id="a list that was cut off"),
+        pytest.param(
+            " \n", "sd.json: is empty; write [] for a list without targets", id="a file that is being written"
+        ),
         pytest.param('{"targets": []}', "sd.json: is not a list of groups; write [{targets:", id="a single group"),
         pytest.param("[1]", "sd.json: [0] is not a group", id="a number"),
         pytest.param('[{"target": ["a:1"]}]', "[0] has target; a group has only `targets` and `labels`", id="a typo"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from autoscaler.api import alerts, decisions, front, health, overrides, pools, rules, signals
+from autoscaler.api import alerts, decisions, front, health, overrides, pools, push, rules, signals
 from autoscaler.api.auth import require
 from autoscaler.api.bodies import BodyLimit
 from autoscaler.api.deps import PREFIX, ApiDeps
@@ -34,13 +34,17 @@ def create_app(deps: ApiDeps) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.deps = deps
-    app.add_middleware(BodyLimit, limit_bytes=deps.max_body_bytes)
+    app.state.intake = push.Intake()
+    app.add_middleware(BodyLimit, limit_bytes=deps.max_body_bytes, by_path=push.LIMITS)
+    # First, since routes are tried in their order.
+    app.include_router(push.often, prefix=PREFIX)
     readable = APIRouter(
         prefix=PREFIX, responses=documented(422), dependencies=[Depends(require("viewer")), Depends(known_only)]
     )
-    for part in (pools, decisions, signals, overrides, rules, alerts, health):
+    for part in (pools, decisions, signals, overrides, rules, alerts, push, health):
         readable.include_router(part.router)
     app.include_router(readable)
+    app.include_router(push.otlp)
     app.include_router(health.probes)
     app.include_router(front.router)
     install(app)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -21,10 +21,10 @@ ANYBODY = Token("viewer", "anybody on this machine", b"")
 _documents_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="a line of the tokens file")
 
 
-def require(role: Role) -> Callable[..., Token]:
+def require(role: Role) -> Callable[..., Awaitable[Token]]:
     """A dependency that returns the caller's token, or ends the request with 401 or 403 and the reason."""
 
-    def allowed(request: Request, deps: Deps, _: Annotated[object, Security(_documents_bearer)] = None) -> Token:
+    async def allowed(request: Request, deps: Deps, _: Annotated[object, Security(_documents_bearer)] = None) -> Token:
         token = _caller(request, deps)
         if not token.may(role):
             if token is ANYBODY:

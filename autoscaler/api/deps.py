@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -10,9 +10,10 @@ from fastapi import Depends, Path, Request
 
 from autoscaler.api.problems import Problem, found_close
 from autoscaler.board import Board, PoolView
-from autoscaler.exposition import Counts
+from autoscaler.counts import Counts
 from autoscaler.journal import Journal
-from autoscaler.ports import Clock
+from autoscaler.ports import Clock, Receiver
+from autoscaler.presence import Finding
 from autoscaler.rulefile.reader import Defaults
 from autoscaler.rulefile.watch import RuleBook
 from autoscaler.store import Store
@@ -26,7 +27,8 @@ class ApiDeps:
     """Everything that a request may look at. tokens: empty = this machine only, where `local` may change things.
 
     counts: what the parts of the service count now. local_file: where the local token can be read, for messages.
-    defaults: what fills rule files, for checking new ones.
+    defaults: what fills rule files, for checking new ones. findings: what is wrong with signals, by pool. problems: of
+    disks and limits.
     """
 
     board: Board
@@ -40,10 +42,13 @@ class ApiDeps:
     local_file: str = ""
     defaults: Defaults = field(default_factory=Defaults)
     counts: Callable[[], Counts] = Counts
+    findings: Callable[[], Mapping[str, tuple[Finding, ...]]] = dict
+    problems: Callable[[], tuple[str, ...]] = tuple
     max_body_bytes: int = 1 << 20
+    receiver: Receiver | None = None
 
 
-def of_request(request: Request) -> ApiDeps:
+async def of_request(request: Request) -> ApiDeps:
     """The dependencies that `create_app` was given."""
     deps = request.app.state.deps
     assert isinstance(deps, ApiDeps)

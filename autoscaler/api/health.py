@@ -20,6 +20,7 @@ LATE_TICKS = 3
 LATE_AT_LEAST_S = 5.0
 """Pools with compressed times are not called late for a pause that only a demo would notice."""
 MAX_PAGE = 5000
+MAX_WARNINGS = 100
 
 probes = APIRouter(tags=["health"])
 router = APIRouter(tags=["health"], responses=documented(401, 403))
@@ -31,12 +32,20 @@ def healthz(deps: Deps) -> Health:
     return Health(version=deps.version)
 
 
-@probes.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready, with the reasons"}})
+@probes.get(
+    "/readyz",
+    response_model_exclude_unset=True,
+    responses={503: {"model": Readiness, "description": "Not ready, with the reasons"}},
+)
 def readyz(deps: Deps, response: Response) -> Readiness:
     """Whether every pool was judged within its last three ticks and the journal can be written."""
     reasons = list(not_ready(deps))
     response.status_code = 503 if reasons else 200
-    return Readiness(ready=not reasons, reasons=reasons)
+    found = [f for _, some in sorted(deps.findings().items()) for f in some]
+    warnings = [*deps.problems(), *(f"pool {f.pool}, signal {f.signal}: {f.text}" for f in found)][:MAX_WARNINGS]
+    if not warnings:
+        return Readiness(ready=not reasons, reasons=reasons)
+    return Readiness(ready=not reasons, reasons=reasons, warnings=warnings)
 
 
 @probes.get(

@@ -69,6 +69,7 @@ class SignalReading(BaseModel):
 
     signal: str
     source: str = Field(description="metric, query or forecast that it is made from")
+    unit: str | None = Field(description="null where the metric is not one of ours, or a query answers")
     value: float | None
     lower: float | None
     upper: float | None
@@ -78,12 +79,44 @@ class SignalReading(BaseModel):
     detail: str
 
 
+class SignalFinding(BaseModel):
+    """What is wrong with a signal: nothing gives it, it disappeared, or its values cannot be what its name says."""
+
+    signal: str
+    kind: Literal["absent", "disappeared", "unit", "kind"]
+    text: str
+
+
 class Signals(BaseModel):
-    """Every reading that the last decision used."""
+    """Every reading that the last decision used, and what the self-check finds wrong with signals."""
 
     pool: str
     decision: int | None
     readings: list[SignalReading]
+    findings: list[SignalFinding]
+
+
+class RawMetric(BaseModel):
+    """One metric as sources give it. pool "": its series carry no pool. unit null: the metric is not one of ours."""
+
+    pool: str
+    metric: str
+    unit: str | None
+    kind: Literal["gauge", "counter", "histogram", "event"]
+    series: int = Field(description="how many there are, its cardinality")
+    sources: int
+    examples: list[str] = Field(description="the first of the sources, by name")
+    interval_s: float
+    newest_at: float | None
+    age_s: float | None
+
+
+class AllSignals(BaseModel):
+    """What the rules read and what there is to read. more_metrics: so many metrics are left out; ask for one pool."""
+
+    pools: list[Signals]
+    metrics: list[RawMetric]
+    more_metrics: int
 
 
 class SignalHistory(BaseModel):
@@ -216,3 +249,6 @@ class Readiness(BaseModel):
 
     ready: bool
     reasons: list[str]
+    warnings: list[str] = Field(
+        default=[], description="what rules ask for and cannot have, absent when nothing; holds pools, not the service"
+    )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 
 from autoscaler.api.deps import PREFIX
 from autoscaler.api.problems import Problem, found_close
 
 
-def known_only(request: Request) -> None:
+async def known_only(request: Request) -> None:
     """Ends the request with 422 when it carries a query parameter that the OpenAPI document does not name."""
+    if request.query_params:
+        # On a thread, since the first to ask has the document made.
+        await run_in_threadpool(_refuse_unknown, request)
+
+
+def _refuse_unknown(request: Request) -> None:
     given = set(request.query_params.keys())
-    if not given:
-        return
     # Some releases of FastAPI put the prefix of the including router into the route's path, others do not.
     path = PREFIX + request.scope["route"].path_format.removeprefix(PREFIX)
     operation = request.app.openapi()["paths"][path][request.method.lower()]

@@ -17,7 +17,7 @@ INTRODUCTION = """\
 - **Errors** are RFC 9457 problem details (`application/problem+json`); `detail` says what to do, `errors` lists all
   faults.
 - **Units**: Unix seconds, ratios from 0 to 1, USD per hour. null means unknown, which is never zero.
-- **Limits**: bodies up to 1 MiB, pages as their parameters say.
+- **Limits**: bodies up to 1 MiB (pushes more, see [push.md](push.md)), pages as their parameters say.
 
 ```console
 $ curl -s localhost:9377/api/v1/pools/chat/explain | jq -r .text

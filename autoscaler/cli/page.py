@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from autoscaler.types import Labels
-    from collectors.account import Account, Dropped, Series, Taken
-    from collectors.fetch import Page
+    from collectors.pages.account import Account, Dropped, Series, Taken
+    from collectors.scraping.fetch import Page
 
 MAX_PAGE_BYTES = 64 << 20
 SHOWN_REASONS = 5
@@ -52,7 +52,7 @@ def page(
 
       curl -s http://10.0.0.7:8000/metrics | sigmascale page - --json
     """
-    from collectors.account import account
+    from collectors.pages.account import account
 
     if engine not in ("", "nim"):
         raise InputError(f"--engine {engine}: is not known; only nim has to be named, others are recognised")
@@ -61,7 +61,7 @@ def page(
     if as_json:
         typer.echo(json.dumps(_plain(source, found, told), allow_nan=False))
     else:
-        typer.echo("\n".join(_lines(source, found, told, engine, everything)))
+        typer.echo("\n".join(map(printable, _lines(source, found, told, engine, everything))))
 
 
 # --- where the page comes from --------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def _is_url(source: str) -> bool:
 
 
 def _read(source: str, openmetrics: bool) -> Page:
-    from collectors.fetch import Page
+    from collectors.scraping.fetch import Page
 
     try:
         if source == "-":
@@ -108,8 +108,8 @@ def _unpacked(source: str, body: bytes) -> bytes:
 def _fetched(source: str, timeout_s: float) -> Page:
     import asyncio
 
-    from collectors.discovery import Target
-    from collectors.fetch import PageError, fetch, open_session
+    from collectors.scraping.fetch import PageError, fetch, open_session
+    from collectors.scraping.targets import Target
 
     target = Target(source, timeout_s=timeout_s)
 
@@ -230,7 +230,7 @@ _Row = tuple["Series", str, "float | None"]
 
 def _every(rows: list[_Row]) -> Iterable[str]:
     for series, name, printed in rows:
-        labels = ",".join(f'{key}="{value}"' for key, value in series.labels)
+        labels = ",".join(f'{key}="{_quoted(value)}"' for key, value in series.labels)
         was = "" if name == series.metric and printed == series.value else f"   <- {name}"
         was += f" {printed:.10g}" if was and printed is not None and printed != series.value else ""
         yield f"{series.metric}{f'{{{labels}}}' if labels else ''} {_value(series.value)} {series.unit}".rstrip() + was
@@ -257,7 +257,9 @@ def _dropped(dropped: tuple[Dropped, ...], everything: bool) -> Iterable[str]:
     yield ""
     yield "Dropped:"
     if everything:
-        yield from (f"  line {d.line}: {d.text}\n    {d.why}" for d in dropped)
+        for d in dropped:
+            yield f"  line {d.line}: {d.text}"
+            yield f"    {d.why}"
         return
     groups: dict[str, list[Dropped]] = {}
     for d in dropped:
@@ -266,7 +268,8 @@ def _dropped(dropped: tuple[Dropped, ...], everything: bool) -> Iterable[str]:
     largest = sorted(groups.values(), key=len, reverse=True)
     for some in largest[:SHOWN_REASONS]:
         lines = f"line {some[0].line}" if len(some) == 1 else f"{len(some)} lines, the first is {some[0].line}"
-        yield f"  {lines}: {some[0].text}\n    {some[0].why}"
+        yield f"  {lines}: {some[0].text}"
+        yield f"    {some[0].why}"
     yield from _more(len(largest) - SHOWN_REASONS, everything, "reasons")
 
 
@@ -277,6 +280,16 @@ def _more(count: int, everything: bool, what: str = "") -> Iterable[str]:
 
 def _value(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
+
+
+def _quoted(value: str) -> str:
+    """A label's value as a page has it between its quotes."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def printable(line: str) -> str:
+    """A line fit for a terminal: whoever writes a page may write what moves its cursor or turns its text round."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def table(cells: Sequence[tuple[str, ...]]) -> Iterable[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autoscaler.cli.client import DEFAULT_URL, CaOption, JsonOption, TokenFileOption, UrlOption, connect
-from autoscaler.cli.page import table
+from autoscaler.cli.page import printable, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WIDTH = 80
+LEAST_WIDTH = 80
+"""Columns of a small screen, and of a file."""
 NAME_WIDTH = 37
 """As long as the longest canonical name."""
 SHOWN_METRICS = 40
@@ -45,7 +47,7 @@ def signals(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    typer.echo("\n".join(_lines(found, everything)))
+    typer.echo("\n".join(map(printable, _lines(found, everything))))
 
 
 def _lines(found: Mapping[str, Any], everything: bool) -> Iterator[str]:
@@ -68,7 +70,7 @@ def _pool(pool: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Iter
         age = "-" if r["quality"] == "missing" else _age(r["age_s"])
         unit = r["unit"] or units.get(r["source"], "") or ""
         cells.append((r["signal"], _value(r), unit, r["quality"], age, r["source"]))
-    yield from (_cut(line) for line in table(cells))
+    yield from (_cut(line, _width()) for line in table(cells))
     for r in pool["readings"]:
         if r["detail"]:
             yield from _wrapped(f"{r['signal']}: {r['detail']}")
@@ -100,7 +102,7 @@ def _compact(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     cells = [("METRIC", "UNIT", "KIND", "SERIES", "FROM", "AGE")]
     cells += [
         (
-            _cut(m["metric"], NAME_WIDTH),
+            _cut(m["metric"], NAME_WIDTH + _width() - LEAST_WIDTH),
             m["unit"] or "",
             KINDS[m["kind"]],
             str(m["series"]),
@@ -147,11 +149,15 @@ def _age(seconds: float) -> str:
     return f"{seconds / 60:.0f}m" if seconds < 7200 else f"{seconds / 3600:.0f}h"
 
 
-def _cut(text: str, width: int = WIDTH) -> str:
+def _width() -> int:
+    return max(LEAST_WIDTH, shutil.get_terminal_size((LEAST_WIDTH, 24)).columns)
+
+
+def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _wrapped(text: str) -> Iterator[str]:
     import textwrap
 
-    yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    yield from textwrap.wrap(text, _width(), initial_indent="  ", subsequent_indent="    ")

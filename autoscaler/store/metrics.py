@@ -12,17 +12,18 @@ import numpy as np
 from autoscaler.errors import StorageError
 from autoscaler.presence import Given
 from autoscaler.ruleset import RuleSet, Signal
-from autoscaler.signals import answer
+from autoscaler.signals import answer, is_answer
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.daystore import Point
 from autoscaler.store.given import given
+from autoscaler.store.moments import RunningMoments
 from autoscaler.store.pastdays import PastDays
 from autoscaler.store.poolhistory import PoolHistory
 from autoscaler.store.poolsignals import Measured, measure
 from autoscaler.store.rawframe import in_flight, raw_frame
 from autoscaler.store.rawseries import Limits, RawSeries
 from autoscaler.store.selection import Selection, Selections
-from autoscaler.types import Batch, Frame, Labels, Past
+from autoscaler.types import Batch, Frame, Labels, Newest, Past
 
 _FAR = 32503680000.0
 """The year 3000, the end of all questions."""
@@ -82,6 +83,7 @@ class Store:
         self._lock = Lock()
         self._raw = RawSeries(raw_window_s, limits or Limits(forget_s=raw_window_s))
         self._selections = Selections(self._raw)
+        self._moments = RunningMoments()
         self._history = PoolHistory(history_s, max_points, max_backlog, directory is not None)
         self._days = None if directory is None else PastDays(directory, retention_days)
         self._flushing = Lock()
@@ -155,6 +157,12 @@ class Store:
         with self._lock:
             return raw_frame(self._selections.get(pool, metric, where), now, lookback_s)
 
+    def newest(self, pool: str, metric: str, where: Labels, now: float, lookback_s: float) -> Newest:
+        """The newest values of the same series and the moments of those in the `lookback_s` before; far cheaper."""
+        with self._lock:
+            selection = self._selections.get(pool, metric, where)
+            return self._moments.newest((pool, metric, where, lookback_s), selection, now)
+
     def in_flight(self, pool: str, now: float) -> dict[str, tuple[int, float]]:
         """Requests running and waiting by label `instance`, and the time of the older of the two samples.
 
@@ -212,6 +220,7 @@ class Store:
     def forget_pool(self, pool: str) -> None:
         """Drop the history of a pool that has no rules any more from memory; the disk keeps it."""
         with self._lock:
+            self._moments.forget_pool(pool)
             for name in [name for name in self._history.trails if name[0] == pool]:
                 del self._history.trails[name]
 
@@ -225,14 +234,14 @@ class Store:
             found.append(
                 f"{stats.over_limit} samples were refused: the store holds {stats.series} series and takes at most "
                 f"{self._raw.limits.max_series} in all and {self._raw.limits.max_series_per_pool} of one pool; "
-                "scrape fewer targets or metrics, or keep raw series in a Prometheus"
+                "scrape fewer targets or metrics, raise max_series, or keep raw series in a Prometheus"
             )
         return tuple(found)
 
     def describe(self) -> tuple[SeriesInfo, ...]:
-        """Every metric that some source gives, by pool."""
+        """Every metric that some source gives, by pool; a store's answers to single signals are none."""
         with self._lock:
-            return tuple(self._info(pool, metric) for pool, metric in sorted(self._raw.names))
+            return tuple(self._info(*name) for name in sorted(self._raw.names) if not is_answer(name[1]))
 
     def given(self, rules: RuleSet) -> dict[str, Given]:
         """What there is to measure each signal of the pool from, by signal; forecasts are left out."""
@@ -246,7 +255,13 @@ class Store:
     def metrics(self, pool: str) -> frozenset[str]:
         """Names of what some source gives for the pool, or without a pool."""
         with self._lock:
-            return frozenset(metric for owner, metric in self._raw.names if owner in (pool, ""))
+            return frozenset(m for owner, m in self._raw.names if owner in (pool, "") and not is_answer(m))
+
+    def owners(self, metric: str) -> frozenset[str]:
+        """Pools that have series of a metric, or of its buckets; empty = series without a pool."""
+        names = (metric, f"{metric.removesuffix('_bucket')}_bucket")
+        with self._lock:
+            return frozenset(owner for owner, name in self._raw.names if name in names)
 
     def stats(self) -> StoreStats:
         """Counts for our own metrics page."""

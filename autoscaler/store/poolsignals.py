@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.ruleset import Signal
-from autoscaler.signals import answer
+from autoscaler.signals import answer, is_answer
 from autoscaler.store.aggregate import Float64s, aggregate, histogram_quantile, partial_bounds, rates, window_totals
+from autoscaler.store.rawseries import ABSENT_S
 from autoscaler.store.ring import Source
 from autoscaler.store.selection import Part, Selection
 from autoscaler.types import Quality
@@ -58,8 +59,8 @@ def measure(
     """Aggregate of the series that answer, with bounds for those that do not.
 
     A series answers while its source is up and its last value is at most `max_age_s` old. Series that their source
-    stopped giving are expected for another `max_hold_s`. `work_at` is when work counters of the pool last moved,
-    `busy_at` when one of its GPUs was last busy by the driver's own account.
+    stopped giving are expected for another `max_hold_s`; where it stopped giving all of them, for a day. `work_at` is
+    when work counters of the pool last moved, `busy_at` when one of its GPUs was last busy by the driver's own account.
     """
     if not selection.parts:
         return _nothing(signal, selection, now)
@@ -81,7 +82,7 @@ def measure(
 
 def _judge(signal: Signal, selection: Selection, series: _Series, now: float) -> Measured:
     known = int(np.count_nonzero(series.recent))
-    if known == series.recent.size and not selection.silent:
+    if known == series.recent.size and not (selection.silent or selection.refused):
         value = aggregate(series.values, signal.aggregate, signal.quantile)
         return Measured(value, "fresh", "", float(series.at.max()))
     if known:
@@ -89,6 +90,7 @@ def _judge(signal: Signal, selection: Selection, series: _Series, now: float) ->
         newest_at = float(series.at[series.recent].max())
         value = aggregate(used, signal.aggregate, signal.quantile)
         missing = int(np.count_nonzero(series.expected & ~series.recent)) + _unheard(selection, series)
+        missing += selection.refused
         if not missing:
             return Measured(value, "fresh", "", newest_at)
         lower, upper = partial_bounds(used, missing, signal.aggregate, signal.quantile)
@@ -107,7 +109,11 @@ def _series(signal: Signal, selection: Selection, now: float, values: list[Float
         at = ring.last_at[columns]
         max_age_s = AGE_INTERVALS * ring.news_s[part.owner] if signal.max_age_s is None else signal.max_age_s
         recents.append(ring.up[part.owner] & (at >= now - max_age_s) & ~np.isnan(own))
-        expecteds.append(ring.listed[columns] | (at >= now - signal.max_hold_s))
+        listed = ring.listed[columns]
+        gives = np.zeros(len(part.sources), np.bool_)
+        gives[part.owner_of[listed]] = True
+        absent = ~gives[part.owner_of] & (at >= now - ABSENT_S)
+        expecteds.append(listed | absent | (at >= now - signal.max_hold_s))
         ats.append(at)
         owners.append(part.owner_of + count)
         count += len(part.sources)
@@ -179,7 +185,8 @@ def _histogram(signal: Signal, selection: Selection, quantile: float, over_s: fl
     if math.isnan(value):
         return Measured(math.nan, "missing", f"no observations of {signal.metric} in {over_s:g} s", newest_at)
     found = Measured(value, "fresh", "", newest_at, lower=lower, upper=upper)
-    if not some or (series.expected & ~series.recent).any() or _unheard(selection, series):
+    out = (series.expected & ~series.recent).any() or selection.refused
+    if not some or out or _unheard(selection, series):
         return replace(found, quality="partial" if some else "stale", detail=_who(signal, selection, series, now))
     if histograms.left_out:
         text = f"{histograms.left_out} histograms have other buckets than the rest and are left out"
@@ -247,6 +254,10 @@ def _who(signal: Signal, selection: Selection, series: _Series, now: float) -> s
     if absent and not silent and _windowed(signal) and all(_answers(source, now) for source in absent):
         ready = f"{int(np.count_nonzero(heard))} of {total} targets gave the two samples"
         return f"{ready} that a rate or a window needs; {_called(absent)} gave one so far, the next one is enough"
+    if (absent or silent) and is_answer(signal.metric or ""):
+        return _down([*absent, *silent], now)
+    if selection.refused:
+        return f"{selection.refused} series of {signal.metric} found no room in the store; scrape fewer"
     if absent or silent:
         return f"{int(np.count_nonzero(heard))} of {total} targets answer; {_down([*absent, *silent], now)}"
     count, known = np.count_nonzero(series.expected | series.recent), np.count_nonzero(series.recent)
@@ -270,7 +281,7 @@ def _called(sources: list[Source]) -> str:
 
 def _down(sources: list[Source], now: float) -> str:
     source, name = sources[0], sources[0].name.partition("{")[0]
-    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    more = f", and {len(sources) - 1} more" if len(sources) > 1 else ""
     if source.down_since is not None:
         return f"{name} is down since {max(0.0, now - source.down_since):.0f} s{more}"
     return f"{name} gave no value for {max(0.0, now - source.at):.0f} s{more}"

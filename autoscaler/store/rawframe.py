@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from autoscaler.store.gather import gather_all, gather_some
 from autoscaler.store.poolsignals import AGE_INTERVALS
 from autoscaler.store.ring import Indices
 from autoscaler.store.selection import Part, Selection
@@ -20,11 +21,11 @@ HOLD_S = 300.0
 def raw_frame(selection: Selection, now: float, lookback_s: float) -> Frame:
     """All series of a selection on one time axis, (series, time) float32, newest value in the last column.
 
-    The axis is that of the source with the newest sample. A source whose last sample is up to one and a half intervals
-    older stands in the same column, so that staggered scrapes do not look like gaps. Series of another sampling
-    interval stand at the times of the largest group. Quality as for pool signals; `partial` does not occur.
+    The axis ends with the newest sample. A source whose last sample is up to one and a half intervals older stands in
+    the same column, so that staggered scrapes do not look like gaps. Series of another sampling interval stand at the
+    times of the largest group. Quality as for pool signals; `partial` does not occur.
     """
-    parts = sorted(selection.parts, key=lambda part: -part.columns.size)
+    parts = selection.parts
     if not parts:
         return Frame(0.0, np.empty(0), np.empty((0, 0), np.float32), np.empty(0), ())
     at, values = _columns(parts[0], lookback_s)
@@ -37,7 +38,7 @@ def raw_frame(selection: Selection, now: float, lookback_s: float) -> Frame:
         values=blocks[0].T if len(blocks) == 1 else np.concatenate(blocks, axis=1).T,
         last_at=last_at,
         quality=quality,
-        keys=parts[0].keys if len(parts) == 1 else tuple(chain.from_iterable(part.keys for part in parts)),
+        keys=selection.keys,
     )
 
 
@@ -48,12 +49,10 @@ def _columns(part: Part, lookback_s: float) -> tuple[NDArray[np.float64], NDArra
     newest = ring.at[ring.row[part.owners] % ring.slots, part.owners]
     if np.isnan(newest).all():
         return np.empty(0), np.empty((0, part.columns.size), np.float32)
-    reference = int(np.nanargmax(newest))
-    _, axis = ring.rows(part.owners[reference : reference + 1], count)
-    at = axis[:, 0]
-    written = int(np.count_nonzero(~np.isnan(at)))
-    at, count = at[count - written :], written
-    late = np.floor((newest[reference] - newest) / ring.interval_s - 0.5)
+    now = float(np.nanmax(newest))
+    late = np.floor((now - newest) / ring.interval_s - 0.5)
+    at = _axis(part, np.flatnonzero(late <= 0), now, count)
+    count = at.size
     shift = np.where(np.isnan(late), count, np.clip(late, 0, count)).astype(np.intp)
     values = np.empty((count, part.columns.size), np.float32)
     # Sources that walk in step share their slots. Most do: everything is fetched from theirs, then the rest again.
@@ -61,63 +60,39 @@ def _columns(part: Part, lookback_s: float) -> tuple[NDArray[np.float64], NDArra
     groups, sizes = np.unique(starts, return_counts=True)
     for place, start in enumerate(groups[np.argsort(-sizes)]):
         if not place:
-            _gather_all(ring.values, int(start), part.columns, values)
+            gather_all(ring.values, int(start), part.columns, values)
         else:
             members = np.flatnonzero((starts == start)[part.owner_of])
-            _gather_some(ring.values, int(start), members, part.columns[members], values)
+            gather_some(ring.values, int(start), members, part.columns[members], values)
     for owner in np.flatnonzero(shift):
         values[count - shift[owner] :, part.owner_of == owner] = np.nan
-    _bring_forward(values, (ring.row - ring.news_row)[part.owners] * (shift == 0), part.owner_of)
-    inside = at >= newest[reference] - lookback_s
+    _bring_forward(part, values, (ring.row - ring.news_row)[part.owners] * (shift == 0))
+    # Samples come a little early and late; half an interval decides which row is the first.
+    inside = at >= now - lookback_s - 0.5 * ring.interval_s
     return at[inside], values[inside]
 
 
-def _bring_forward(values: NDArray[np.float32], behind: NDArray[np.int64], owner_of: Indices) -> None:
-    """Move the last news of sources that have only repeated themselves since, `behind` rows ago, to the last row."""
-    behind = behind[owner_of]
-    moved = np.flatnonzero((behind > 0) & (behind < values.shape[0]))
-    rows = values.shape[0] - 1 - behind[moved]
-    values[-1, moved] = values[rows, moved]
-    values[rows, moved] = np.nan
+def _axis(part: Part, punctual: Indices, now: float, count: int) -> NDArray[np.float64]:
+    """The times of the newest rows, moved up to `now`: those of the source that has been there for longest."""
+    owners = part.owners[punctual]
+    oldest = owners[[int(np.argmax(part.ring.row[owners]))]]
+    _, times = part.ring.rows(oldest, min(count, int(part.ring.row[oldest[0]])))
+    at: NDArray[np.float64] = times[:, 0] + (now - times[-1, 0])
+    return at
 
 
-def _gather_all(ring: NDArray[np.float32], newest: int, columns: Indices, into: NDArray[np.float32]) -> None:
-    """Fetch columns of the rows up to the slot `newest`; those of many equal sources lie evenly, and are sliced."""
-    first, slots = newest - into.shape[0] + 1, ring.shape[0]
-    spans = [(first, newest + 1, 0)] if first >= 0 else [(first + slots, slots, 0), (0, newest + 1, -first)]
-    even = _evenly(columns)
-    for begin, end, place in spans:
-        rows, target = ring[begin:end], into[place : place + end - begin]
-        if even is None:
-            for row, out in zip(rows, target, strict=True):
-                np.take(row, columns, out=out, mode="clip")
-        else:
-            width, step, repeats = even
-            shape, strides = (len(rows), repeats, width), (rows.strides[0], 4 * step, 4)
-            source = np.lib.stride_tricks.as_strided(rows[:, columns[0] :], shape, strides, writeable=False)
-            np.copyto(target.reshape(shape), source)
+def _bring_forward(part: Part, values: NDArray[np.float32], behind: NDArray[np.int64]) -> None:
+    """Move the last news of sources that have only repeated themselves since, `behind` rows ago, to the last row.
 
-
-def _evenly(columns: Indices) -> tuple[int, int, int] | None:
-    """Width, distance and number of equal runs of neighbours that the columns consist of; None if they do not."""
-    breaks = np.flatnonzero(np.diff(columns) != 1) + 1
-    width = int(breaks[0]) if breaks.size else columns.size
-    if columns.size % width:
-        return None
-    runs = columns.reshape(-1, width)
-    step = int(runs[1, 0] - runs[0, 0]) if len(runs) > 1 else width
-    if step < width:
-        return None
-    even = runs[0, 0] + step * np.arange(len(runs))[:, None] + np.arange(width)
-    return (width, step, len(runs)) if np.array_equal(even, runs) else None
-
-
-def _gather_some(
-    ring: NDArray[np.float32], newest: int, members: Indices, columns: Indices, into: NDArray[np.float32]
-) -> None:
-    count = into.shape[0]
-    for i in range(count):
-        into[i, members] = ring[(newest - (count - 1 - i)) % ring.shape[0]][columns]
+    They may have been said before the first of these rows.
+    """
+    ring, rows = part.ring, values.shape[0]
+    of_series = behind[part.owner_of]
+    moved = np.flatnonzero((of_series > 0) & (of_series < ring.slots))
+    slots = ring.news_row[part.owner[moved]] % ring.slots
+    values[-1, moved] = ring.values[slots, part.columns[moved]]
+    inside = moved[of_series[moved] < rows]
+    values[rows - 1 - of_series[inside], inside] = np.nan
 
 
 def _resampled(part: Part, at: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,11 @@ WORK_COUNTERS = frozenset(
 BUSY = "gpu_busy_ratio"
 """What tells of work where no engine is asked: the driver counts it, so that a paused profiler leaves it alone."""
 
+ABSENT_S = 86_400.0
+"""How long a source that is heard is expected to give a metric again that it gave and of which it gives no series now:
+an empty page is no idle replica. After a day it was taken out."""
+
+_ABSENT_LIMIT = 2000
 _BUSY_FROM = 0.05
 _RECOVER_AFTER = 3
 _SWEEP_S = 30.0
@@ -64,6 +69,7 @@ class RawSeries:
         self.names: dict[tuple[str, str], dict[str, Source]] = {}
         self.mute: dict[str, Source] = {}
         self.generation: dict[str, int] = {}
+        self.refused: dict[tuple[str, str], dict[str, int]] = {}
         self._window_s = window_s
         self._rings: dict[float, Ring] = {}
         self._sources: dict[str, Source] = {}
@@ -153,6 +159,8 @@ class RawSeries:
             for pool, at in tuple(times.items()):
                 if at > now + _SWEEP_S or at < now - self._window_s:
                     del times[pool]
+        for name in {name for givers in self.refused.values() for name in givers} if self._room() > 0 else ():
+            self._sources[name].keys = None  # its next batch is laid out anew, and may find room
         alive = {pool_of(source.labels) for source in self._sources.values()} | set(self._per_pool)
         self.generation = {pool: number for pool, number in self.generation.items() if pool in alive}
 
@@ -163,6 +171,7 @@ class RawSeries:
         if source.late_run < _RECOVER_AFTER:
             return False
         self.ring(source).clear(source)
+        self._changed(pool for pool, _ in source.groups)
         source.late_run = 0
         return True
 
@@ -178,6 +187,7 @@ class RawSeries:
 
     def _drop(self, source: Source) -> None:
         self._unindex(source)
+        self._note_refused(source, (), ())
         self._changed((pool_of(source.labels),))
         self.mute.pop(source.name, None)
         del self._sources[source.name]
@@ -192,11 +202,10 @@ class RawSeries:
         if keys == source.keys:
             source.keys = keys
             return
-        last_at = self.ring(source).last_at[source.lo : source.lo + len(source.columns)]
-        recent = last_at >= source.heard_at - self.limits.vanished_s
-        past = [key for key, is_recent in zip(source.columns, recent, strict=True) if is_recent]
+        past = self._past(source, {key.metric for key in keys})
         self._unindex(source)
         listed, take = self._admit(keys)
+        self._note_refused(source, keys if len(take) < len(keys) else (), listed)
         given = set(listed) if past else frozenset[SeriesKey]()
         vanished = tuple(key for key in past if key not in given)
         columns = (*listed, *vanished[: max(0, self._room() - len(listed))])
@@ -205,6 +214,22 @@ class RawSeries:
         source.take = None if len(take) == len(keys) else np.array(take, np.intp)
         source.counters = np.array([i for i, key in enumerate(listed) if key.counter], np.intp)
         self._index(source)
+
+    def _past(self, source: Source, metrics: Collection[str]) -> list[SeriesKey]:
+        """Series of a source to be kept: recent ones, and older ones of metrics that it does not give at all now."""
+        last_at = self.ring(source).last_at[source.lo : source.lo + len(source.columns)]
+        ages_s = dict(zip(source.columns, (source.heard_at - last_at).tolist(), strict=True))
+        absent = [key for key, age_s in ages_s.items() if age_s <= ABSENT_S and key.metric not in metrics]
+        chosen = set(absent[:_ABSENT_LIMIT])
+        return [key for key, age_s in ages_s.items() if age_s <= self.limits.vanished_s or key in chosen]
+
+    def _note_refused(self, source: Source, keys: Iterable[SeriesKey], listed: Collection[SeriesKey]) -> None:
+        """Remember how many series of each metric there was no room for: what they say is unknown, not nothing."""
+        for name in [name for name, givers in self.refused.items() if givers.pop(source.name, None) and not givers]:
+            del self.refused[name]
+        for key in set(keys).difference(listed):
+            givers = self.refused.setdefault((pool_of(key.labels), key.metric), {})
+            givers[source.name] = givers.get(source.name, 0) + 1
 
     def _room(self) -> int:
         return self.limits.max_series - self.series

@@ -18,6 +18,8 @@ Indices = NDArray[np.intp]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MAX_SLOTS = 2400
+SPARE_SLOTS = 8
+"""Rows kept beyond the window, so that what leaves a lookback of that length can still be taken from running sums."""
 _MIN_CAPACITY = 64
 _SPARE_SHARE = 32
 _MANY = 4096
@@ -34,7 +36,7 @@ class Source:
     The first `listed` columns are what the source gives now, in the order of its batches; behind them stand series that
     it stopped giving, kept for a while because a series that vanished is not a series at zero. `take` picks the listed
     values out of a batch when some were refused. groups: (pool, metric) -> positions in the block. pulse: positions of
-    the counters that never stand still while the source lives.
+    the counters that never stand still while the source lives. epoch: changes when columns or their past do.
     """
 
     name: str
@@ -58,14 +60,16 @@ class Source:
     down_since: float | None = None
     late_at: float = math.inf
     late_run: int = 0
+    epoch: int = 0
 
 
 class Ring:
     """Columns of one sampling interval, (slots, series) float32, rows in a circle.
 
-    Every source walks the rows at its own pace (`row`, a count that never wraps) and keeps its own sample times, so
-    that a source with a wrong clock harms nobody else. Elapsed time decides how far it walks: missed samples leave NaN
-    rows, and samples that come faster than the interval share a row (gauges: the newest, counters: the sum).
+    Every source walks the rows at its own pace (`row`, a count since it came, which never wraps) and keeps its own
+    sample times, so that a source with a wrong clock harms nobody else. Elapsed time decides how far it walks: missed
+    samples leave NaN rows, and samples that come faster than the interval share a row (gauges: the newest, counters:
+    the sum).
     Blocks are handed out in order; freed ones are dead until the next rebuild, which growth and compaction share.
 
     values: (slots, capacity) gauges as they are, counters as increments. raw: (capacity,) newest value, float64.
@@ -76,7 +80,7 @@ class Ring:
 
     def __init__(self, interval_s: float, window_s: float) -> None:
         self.interval_s = interval_s
-        self.slots = min(max(math.ceil(window_s / interval_s) + 1, 2), MAX_SLOTS)
+        self.slots = min(max(math.ceil(window_s / interval_s) + 1, 2), MAX_SLOTS) + SPARE_SLOTS
         self.sources: dict[str, Source] = {}
         self.used = 0
         self.dead = 0
@@ -156,6 +160,7 @@ class Ring:
             column[lo + targets] = state
         self.listed[block] = np.arange(width) < listed
         source.lo, source.columns, source.listed = lo, columns, listed
+        source.epoch += 1
         self._compact()
 
     def _compact(self) -> None:
@@ -190,8 +195,10 @@ class Ring:
         for column in (self.raw, self.last_at, self.changed_at, self.began_at):
             column[block] = np.nan
         self.at[:, source.index] = np.nan
+        self.row[source.index] = self.news_row[source.index] = 0
         source.at = -math.inf
         source.pace = Pace(self.interval_s)
+        source.epoch += 1
 
     def write(self, source: Source, at: float, values: Float64s) -> tuple[NDArray[np.float32], int]:
         """Store what the listed series of a source say at a time later than its last; the row, and how many refused.

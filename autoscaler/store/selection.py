@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from autoscaler.signals import SECOND_HAND
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.rawseries import RawSeries, pool_of
 from autoscaler.store.ring import Indices, Ring, Source
-from autoscaler.types import Labels, SeriesKey
+from autoscaler.types import Keys, Labels, SeriesKey
 
 _DEVICES = ("gpu_", "host_", "DCGM_")
 
@@ -47,16 +48,19 @@ class Histograms:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """All series of one metric of one pool. `silent` are sources of the pool that never gave any series.
+    """All series of one metric of one pool, the ring with most of them first.
 
-    `counters`: all of them are. interval_s: the longest sampling interval among the parts, 0 for none.
+    `silent` are sources of the pool that never gave any series. `keys`: of all parts. `counters`: all of them are.
+    interval_s: the longest sampling interval among the parts, 0 for none.
     """
 
     parts: tuple[Part, ...]
+    keys: Keys
     silent: tuple[Source, ...]
     counters: bool
     interval_s: float
     histograms: Histograms | None = None
+    refused: int = 0
 
 
 class Selections:
@@ -100,14 +104,18 @@ class Selections:
         # There are a hundred thousand series of devices at times, and none of them is second-hand.
         for source, positions in found if metric.startswith(_DEVICES) else _first_hand(found):
             by_ring.setdefault(source.interval_s, []).append((source, positions))
-        parts = tuple(_part(raw.ring(some[0][0]), some) for some in by_ring.values())
+        parts = tuple(
+            sorted((_part(raw.ring(some[0][0]), some) for some in by_ring.values()), key=lambda p: -p.columns.size)
+        )
         silent = tuple(s for s in raw.mute.values() if _member(s.labels, pool, match))
         return Selection(
             parts,
+            Keys(chain.from_iterable(part.keys for part in parts)),
             silent,
             counters=all(key.counter for part in parts for key in part.keys),
             interval_s=max((part.ring.interval_s for part in parts), default=0.0),
             histograms=_histograms(parts) if metric.endswith("_bucket") else None,
+            refused=sum(raw.refused.get((pool, metric), {}).values()),
         )
 
 
@@ -144,14 +152,17 @@ def _member(labels: Labels, pool: str, match: Labels) -> bool:
 def _part(ring: Ring, found: list[tuple[Source, Indices]]) -> Part:
     owners = np.array([source.index for source, _ in found], np.intp)
     owner_of = np.repeat(np.arange(len(found)), [positions.size for _, positions in found])
+    first = np.array([source.lo for source, _ in found], np.intp)
     return Part(
         ring=ring,
-        columns=np.concatenate([source.lo + positions for source, positions in found]),
+        columns=np.concatenate([positions for _, positions in found]) + first[owner_of],
         sources=tuple(source for source, _ in found),
         owners=owners,
         owner_of=owner_of,
         owner=owners[owner_of],
-        keys=tuple(source.columns[p] for source, positions in found for p in positions),
+        keys=tuple(
+            chain.from_iterable(map(source.columns.__getitem__, positions.tolist()) for source, positions in found)
+        ),
     )
 
 

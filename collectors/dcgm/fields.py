@@ -64,7 +64,8 @@ FIELDS: tuple[Field, ...] = (
     _field(100, "DEV_SM_CLOCK", "gpu_sm_clock_hertz", MEGA, board=True, carrier=True),
     _field(101, "DEV_MEM_CLOCK", "gpu_memory_clock_hertz", MEGA, board=True),
     _field(113, "DEV_MAX_SM_CLOCK", "gpu_sm_clock_max_hertz", MEGA, board=True),
-    _field(140, "DEV_MEMORY_TEMP DEV_MEMORY_TEMP_CELSIUS", "gpu_memory_temperature_celsius", board=True),
+    # A board without a sensor at its memory, such as the L4, prints 0.
+    _field(140, "DEV_MEMORY_TEMP DEV_MEMORY_TEMP_CELSIUS", "gpu_memory_temperature_celsius", 1.0, "sensor", board=True),
     _field(150, "DEV_GPU_TEMP DEV_GPU_TEMP_CELSIUS", "gpu_temperature_celsius", board=True, carrier=True),
     _field(153, "DEV_GPU_TEMP_LIMIT DEV_GPU_TEMP_MARGIN_CELSIUS", "gpu_temperature_margin_celsius", board=True),
     _field(155, "DEV_POWER_USAGE DEV_BOARD_POWER_WATTS", "gpu_power_watts", 1.0, "fp64", board=True, carrier=True),

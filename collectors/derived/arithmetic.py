@@ -19,6 +19,8 @@ UNKNOWN, ZERO = -2, -1
 TAIL = np.array([np.nan, 0.0])
 PATIENCE = 3
 """Readings without a value after which an input of the saturation counts as not available, rather than as late."""
+FORGOTTEN = 17_280
+"""Readings, a day of them at 5 s, after which an input that was there is not waited for any more."""
 
 _SUMS = {
     "gpu_memory_total_bytes": ("gpu_memory_used_bytes", "gpu_memory_free_bytes", "gpu_memory_reserved_bytes"),
@@ -34,6 +36,9 @@ class Arithmetic:
     A MIG instance's saturation is that of its own activity, without the board's power; the board's is then left out,
     so that one GPU does not count as a board and as its parts. No board's value is ever made of its instances': the
     shares of the board that are in no instance, or in one that prints nothing, would be guesses.
+
+    Where an input is lost, the ratio of what is left may be far lower, and a profiler that pauses is no GPU that idles.
+    So the series that had it stays beside the new one, without a value, and whoever adds them up knows that one is out.
     """
 
     def __init__(self) -> None:
@@ -47,7 +52,9 @@ class Arithmetic:
         self._made: list[SeriesKey] = []
         self._missed: Indices = np.zeros((len(INPUTS), 0), dtype=np.int64)
         self._available: NDArray[np.bool_] = self._missed < PATIENCE
+        self._remembered: NDArray[np.bool_] = self._missed < FORGOTTEN
         self._named = np.zeros(0, dtype=np.bool_)
+        self._lost = np.zeros(0)
         self._late = False
 
     def lay_out(self, keys: Sequence[SeriesKey], devices: Mapping[Device, Columns]) -> None:
@@ -61,18 +68,20 @@ class Arithmetic:
         self._devices = [device for device, _, _ in rows]
         self._inputs = _columns([columns for _, columns, _ in rows], 4)
         self._made = [key for _, _, key in rows]
-        unseen = [PATIENCE] * len(INPUTS)
+        unseen = [FORGOTTEN] * len(INPUTS)
         self._missed = np.array([missed.get(d, unseen) for d in self._devices], dtype=np.int64).reshape(-1, 3).T
         self._name()
 
     def read(self, values: Floats) -> Floats:
         """The derived values, beside `keys`; values: of the series laid out, and TAIL."""
-        totals = values[self._sums].sum(axis=0)
-        used, some, more, less = values[self._ratios]
-        room = some + more - less
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
+            totals = values[self._sums].sum(axis=0)
+            used, some, more, less = values[self._ratios]
+            room = some + more - less
             ratios = np.where(room > 0.0, used / room, np.nan)
             shares = self._shares(values)
+        # Of absurd terms the sum may be more than a number can hold.
+        totals[np.isinf(totals)] = np.nan
         return np.concatenate((totals, ratios, self._saturations(shares)))
 
     def _shares(self, values: Floats) -> Floats:
@@ -84,23 +93,30 @@ class Arithmetic:
     def _saturations(self, shares: Floats) -> Floats:
         finite = np.isfinite(shares)
         if self._late or not np.array_equal(finite, self._available):
-            self._missed = np.where(finite, 0, np.minimum(self._missed + 1, PATIENCE))
-            if not np.array_equal(self._missed < PATIENCE, self._available):
+            self._missed = np.where(finite, 0, np.minimum(self._missed + 1, FORGOTTEN))
+            states = (self._missed < PATIENCE, self._available), (self._missed < FORGOTTEN, self._remembered)
+            if not all(np.array_equal(new, old) for new, old in states):
                 self._name()
-            self._late = not np.array_equal(finite, self._available)
+            self._late = bool(((self._missed > 0) & (self._missed < FORGOTTEN)).any())
         ratios, clamped = saturations(shares, self._available)
         self.clamped += int(clamped.sum())
-        return ratios[self._named]
+        return np.concatenate((ratios[self._named], self._lost))
 
     def _name(self) -> None:
-        self._available = self._missed < PATIENCE
-        self._named = np.asarray(self._available.any(axis=0))
-        named = [
-            SeriesKey(key.metric, with_label(key.labels, "source", source_of(self._available[:, n])))
-            for n, key in enumerate(self._made)
-            if self._named[n]
-        ]
-        self.keys = (*self._fixed, *named)
+        self._available, self._remembered = self._missed < PATIENCE, self._missed < FORGOTTEN
+        told, had = np.logical_or.reduce(self._available), np.logical_or.reduce(self._available != self._remembered)
+        # What an instance tells takes the place of its board's, and only while it tells it.
+        cut = {device.board for n, device in enumerate(self._devices) if device.instance and told[n]}
+        whole = np.array([device not in cut for device in self._devices], dtype=np.bool_)
+        self._named = told & whole
+        named = [self._named_key(n, self._available) for n in np.flatnonzero(self._named).tolist()]
+        lost = [self._named_key(n, self._remembered) for n in np.flatnonzero(had & whole).tolist()]
+        self._lost = np.full(len(lost), np.nan)
+        self.keys = (*self._fixed, *named, *lost)
+
+    def _named_key(self, device: int, inputs: NDArray[np.bool_]) -> SeriesKey:
+        key = self._made[device]
+        return SeriesKey(key.metric, with_label(key.labels, "source", source_of(inputs[:, device])))
 
     def _lay_sums(
         self, keys: Sequence[SeriesKey], devices: Mapping[Device, Columns], given: set[tuple[str, Labels]]
@@ -145,8 +161,7 @@ class Arithmetic:
             whose = next((column for column in row[:3] if column != UNKNOWN), None)
             if whose is not None:
                 rows[device] = (row, SeriesKey("gpu_saturation_ratio", keys[whose].labels))
-        cut = {device.board for device in rows if device.instance}
-        return [(device, row, key) for device, (row, key) in rows.items() if device not in cut]
+        return [(device, row, key) for device, (row, key) in rows.items()]
 
 
 def _columns(rows: Sequence[tuple[int, ...]], terms: int) -> Indices:

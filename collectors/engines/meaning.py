@@ -21,6 +21,8 @@ RANKS = ("pp_rank", "tp_rank", "moe_ep_rank")
 
 _DATA_PARALLEL = "dp_rank"
 _MANY_RANKS = 10_000
+_DIGITS = 18
+"""Of a number that counts blocks or tokens; what is longer would not fit into a float at some point."""
 _ENGINE_LABELS = ("engine", "model_name", _DATA_PARALLEL, "worker_id", "WorkerId", "ReplicaId")
 _PARTS = ("_bucket", "_sum", "_count")
 _AFTER_HISTOGRAMS = 100
@@ -152,7 +154,8 @@ def _copy(own: Mapping[str, str]) -> int:
     number = 0
     for rank in RANKS:
         text = own.get(rank, "0")
-        number = number * _MANY_RANKS + (min(int(text), _MANY_RANKS - 1) if text.isdecimal() else _MANY_RANKS - 1)
+        # A longer text is no rank, and may have more digits than `int` takes.
+        number = number * _MANY_RANKS + (int(text) if text.isdecimal() and len(text) <= 4 else _MANY_RANKS - 1)
     return number
 
 
@@ -171,11 +174,11 @@ def _is_histogram(name: str) -> bool:
 
 
 def _capacity(own: Mapping[str, str], labels: tuple[str, str]) -> float | None:
-    """The product of two numbers that an info series carries as labels."""
-    try:
-        return float(int(own.get(labels[0], "")) * int(own.get(labels[1], "")))
-    except ValueError:
+    """The product of two numbers that an info series carries as labels; None where one of them is no such number."""
+    told = [own.get(label, "") for label in labels]
+    if not all(text.isascii() and text.isdecimal() and len(text) <= _DIGITS for text in told):
         return None
+    return float(int(told[0]) * int(told[1]))
 
 
 def _scaled_bound(bound: str, factor: float) -> str:

@@ -9,7 +9,7 @@ comes back. And some requests leave uncounted, so that it falls for good.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autoscaler.signals import DERIVED
@@ -20,6 +20,9 @@ FINISHED = ("request_success_total", "request_failure_total")
 RUNNING, WAITING = "requests_running", "requests_waiting"
 GROUPS = ("application", "deployment", "engine", "model", "model_name", "dp_rank", "version")
 """Labels that tell engines and models of one page apart; those that all parts of the sum have make groups."""
+MOST = 1e12
+"""What no engine has finished or holds. A count that ran below 0 and is printed as an unsigned integer (1.8e19) would
+leave a sum in which single requests are lost for ever."""
 PATIENCE = 3
 """Pages after which a fall is no dip any more: the requests left without being counted."""
 
@@ -38,26 +41,34 @@ class Tally:
     """A count of arrivals that only rises.
 
     done: finished requests, whose counters are added up change by change, so that a series that is missing once or
-    starts afresh moves nothing. shift: what is added to finished and inside; it makes up for requests that left without
-    being counted, and for what was counted before a restart.
+    starts afresh moves nothing. inside: the series that told of requests that run or wait. shift: what is added to
+    finished and inside; it makes up for requests that left without being counted, and for what was counted before a
+    restart.
     """
 
     seen: dict[SeriesKey, float] = field(default_factory=dict)
+    inside: frozenset[SeriesKey] = frozenset()
     done: float = 0.0
     shift: float = 0.0
     peak: float = -math.inf
     low: float = math.inf
     dips: int = 0
 
-    def count(self, finished: Iterable[tuple[SeriesKey, float]], inside: Iterable[float]) -> float:
-        """The arrivals so far; NaN when the page says nothing of what is finished, or nothing of what is inside."""
-        known = {key: value for key, value in finished if not math.isnan(value)}
-        present = list(inside)
-        running = [value for value in present if not math.isnan(value)]
-        if not known or not running:
+    def count(self, finished: Iterable[tuple[SeriesKey, float]], inside: Sequence[tuple[SeriesKey, float]]) -> float:
+        """The arrivals so far; NaN when the page says nothing of what is finished, or not all of what is inside.
+
+        inside: every series there is of it, NaN for one that the page leaves out: it is not empty, and what it says
+        when it is back did not all come at once. One that never said anything is not waited for.
+        """
+        known = {key: value for key, value in finished if 0.0 <= value < MOST}
+        held = {key: value for key, value in inside if 0.0 <= value < MOST}
+        if not known or not held:
             return math.nan
-        self._finish(known)
-        total = self.shift + self.done + sum(running)
+        waited_for = frozenset() if self._restarted(known) else self.inside.intersection(key for key, _ in inside)
+        self.inside = waited_for.union(held)
+        if not waited_for <= held.keys():
+            return math.nan
+        total = self.shift + self.done + sum(held.values())
         if total >= self.peak:
             self.peak, self.dips, self.low = total, 0, math.inf
             return self.peak
@@ -70,17 +81,19 @@ class Tally:
             self.dips, self.low = 0, math.inf
         return self.peak
 
-    def _finish(self, known: Mapping[SeriesKey, float]) -> None:
+    def _restarted(self, known: Mapping[SeriesKey, float]) -> bool:
+        """Add up what is finished; whether the engine was started again."""
         first = not self.seen
         if any(value < self.seen.get(key, value) for key, value in known.items()):
             # The engine was started again: all that it shows now is new, and what was inside is gone.
             self.shift, self.done = self.peak, sum(known.values())
             self.seen = dict(known)
-            return
+            return True
         for key, value in known.items():
             # A series that appears later may be old: its first value is where counting starts.
             self.done += value - self.seen.get(key, 0.0 if first else value)
         self.seen.update(known)
+        return False
 
 
 def find_arrivals(

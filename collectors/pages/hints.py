@@ -16,16 +16,16 @@ def how_to_get(name: str) -> str:
     if known is None:
         return ""
     hints = []
+    line = next((c.line("old") for c in COUNTERS if c.metric == known.name and c.kind != "label"), "")
+    if line:
+        hints.append(f"dcgm-exporter gives it with the line `{line}` in its counters CSV")
+    if known.name.startswith("gpu_"):
+        hints.append("the agent on the GPU's node gives what its driver has")
     engines = [engine for engine in ENGINES if known.name in engine.aliases or known.name in _combined(engine)]
     if engines:
         switches = [f"{engine.name}: {engine.switch}" for engine in engines if not engine.switch.startswith(ALWAYS_ON)]
         names = ", ".join(engine.name for engine in engines)
         hints.append(f"given by {names}" + (f" ({'; '.join(switches)})" if switches else ""))
-    line = next((c.line("old") for c in COUNTERS if c.metric == known.name and c.kind != "label"), "")
-    if line:
-        hints.append(f"dcgm-exporter gives it with the line `{line}` in its counters CSV")
-    if known.name.startswith("gpu_") and not engines:
-        hints.append("the agent on the GPU's node gives what its driver has")
     if known.name.startswith("host_"):
         hints.append("the agent or the collector `host` gives it")
     return "; ".join(hints)

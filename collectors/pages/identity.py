@@ -8,8 +8,9 @@ from typing import Literal
 
 from autoscaler.types import Labels
 
-Blank = Literal["none", "int64", "fp64", "negative"]
-"""By which values a source says that it has none: DCGM's blanks differ by the field's own type, engines print -1."""
+Blank = Literal["none", "int64", "fp64", "negative", "sensor"]
+"""By which values a source says that it has none: DCGM's blanks differ by the field's own type, engines print -1. A
+sensor that is not there has int64's blanks or shows 0."""
 
 
 @dataclass(frozen=True, slots=True)

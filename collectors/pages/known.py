@@ -26,6 +26,10 @@ class Limits:
     evict_after: int = 20
 
 
+OTHERS = 3
+"""Ways to print a series that are known beside the first one. An exporter that shuffles its labels has thousands."""
+
+
 class Room:
     """What all targets of a process may cost together: series, and the bytes of their text. Safe to share by threads.
 
@@ -164,17 +168,22 @@ class KnownSeries:
     def remember(self, prefix: bytes, number: int) -> None:
         """Note one way in which a series is printed before its value; the caller has proven it."""
         index = self.index
-        if prefix not in index and len(index) < 2 * self._limits.series:
-            index[prefix] = number
-            row = self._rows[number]
-            if isinstance(row.tail, bytes):
-                row.others = (*row.others, prefix)
-            else:
-                head, brace, tail = prefix.partition(b"{")
-                tail = brace + tail
-                row.head, row.tail = self._texts.setdefault(head, head), self._texts.setdefault(tail, tail)
-            self._text_bytes += len(prefix)
-            self._room.change(0, len(prefix))
+        if prefix in index:
+            return
+        index[prefix] = number
+        row, more = self._rows[number], len(prefix)
+        if isinstance(row.tail, bytes):
+            if len(row.others) == OTHERS:
+                more -= len(row.others[0])
+                del index[row.others[0]]
+                row.others = row.others[1:]
+            row.others = (*row.others, prefix)
+        else:
+            head, brace, tail = prefix.partition(b"{")
+            tail = brace + tail
+            row.head, row.tail = self._texts.setdefault(head, head), self._texts.setdefault(tail, tail)
+        self._text_bytes += more
+        self._room.change(0, more)
 
     def shape(self, lines: Sequence[bytes], series: Sequence[int]) -> Shape | None:
         """The shape of a page with these lines, whose samples are of these series; None unless all begin with a proven

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -78,7 +79,7 @@ class Ratchet:
         """Requests that arrived so far, of the values (columns,) of a page with these keys."""
         tally = self.tallies.setdefault(keys[arrival.column], Tally())
         finished = [(keys[column], float(values[column])) for column in arrival.finished]
-        return tally.count(finished, [float(values[column]) for column in arrival.inside])
+        return tally.count(finished, [(keys[column], float(values[column])) for column in arrival.inside])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class Layout:
     int64: Indices
     fp64: Indices
     negative: Indices
+    sensor: Indices
     masked: tuple[tuple[int, int], ...]
     lowest_bit: tuple[int, ...]
     rising: tuple[int, ...]
@@ -124,6 +126,8 @@ class Layout:
             void[self.fp64] |= values[self.fp64] >= FP64_BLANK_FROM
         if self.negative.size:
             void[self.negative] |= values[self.negative] < 0.0
+        if self.sensor.size:
+            void[self.sensor] |= values[self.sensor] <= 0.0
         values[void] = np.nan
         for part, bits in self.masked:
             if not np.isnan(values[part]):
@@ -155,14 +159,15 @@ class Layout:
 
 
 def combine(operation: str, left: float, right: float) -> float:
-    """The value of a combination; a quotient by zero has none."""
+    """The value of a combination; a quotient by zero has none, and neither has what no number can hold."""
     match operation:
         case "product":
-            return left * right
+            found = left * right
         case "difference":
-            return left - right
+            found = left - right
         case _:
-            return left / right if right else float("nan")
+            found = left / right if right else math.nan
+    return found if math.isfinite(found) else math.nan
 
 
 def arrange(
@@ -205,9 +210,10 @@ def arrange(
         column=np.array([column for _, column, _ in parts], dtype=np.int64),
         factor=np.array([row.factor for row in rows], dtype=np.float64),
         offset=np.array([row.offset for row in rows], dtype=np.float64),
-        int64=np.array([n for n, row in enumerate(rows) if row.blank == "int64"], dtype=np.int64),
+        int64=np.array([n for n, row in enumerate(rows) if row.blank in ("int64", "sensor")], dtype=np.int64),
         fp64=np.array([n for n, row in enumerate(rows) if row.blank == "fp64"], dtype=np.int64),
         negative=np.array([n for n, row in enumerate(rows) if row.blank == "negative"], dtype=np.int64),
+        sensor=np.array([n for n, row in enumerate(rows) if row.blank == "sensor"], dtype=np.int64),
         masked=tuple((n, row.bits) for n, row in enumerate(rows) if row.bits),
         lowest_bit=tuple(n for n, row in enumerate(rows) if row.lowest_bit),
         rising=tuple(dict.fromkeys(column for _, column, row in parts if row.rising)),
@@ -232,8 +238,12 @@ def merged(labels: Labels, target: Mapping[str, tuple[str, str]]) -> Labels:
 
 
 def entries(identity: Identity) -> tuple[tuple[str, int], ...]:
-    """The competitions that a meaning takes part in, each with its rank there: of its spelling, and of its copy."""
-    spelling = ((identity.family, identity.rank),) if identity.family else ()
+    """The competitions that a meaning takes part in, each with its rank there: of its spelling, and of its copy.
+
+    Spellings of a GPU's metric compete for that GPU: a page may carry the GPUs of two exporters, one of them older.
+    """
+    device = next((value for name, value in identity.labels if name == "uuid"), "")
+    spelling = ((f"{identity.family}/{device}", identity.rank),) if identity.family else ()
     if identity.copy < 0:
         return spelling
     return (*spelling, (f"{identity.metric}{identity.series_labels}", identity.copy))

@@ -115,7 +115,7 @@ def identities(name: str, labels: Labels) -> tuple[Identity, ...] | None:
 def _meaning(name: str, own: dict[str, str], labels: Labels) -> Identity:
     if name in _BY_NAME:
         metric, rank = _BY_NAME[name]
-        family = f"{metric}/{own['uuid']}" if len(NAMES[metric]) > 1 else ""
+        family = metric if len(NAMES[metric]) > 1 else ""
         return Identity(metric, _ordered(own), is_counter(metric), family=family, rank=rank)
     labelled = LABELLED.get(name.removeprefix(PREFIX))
     if labelled is not None:

@@ -60,7 +60,7 @@ def _without(value: float, silent: float, answering: float, aggregate: str) -> t
 
 def _single(points: Sequence[Point], at: float) -> Answer:
     if not points:
-        return Answer(at, math.nan, problem="the query finds no series")
+        return Answer(at, math.nan, problem="the query finds no series; compare its names and labels with the store's")
     if len(points) > 1:
         text = (
             f"the query gives {len(points)} series; wrap it in sum(...), max(...) or avg(...), a signal is one number"

@@ -143,7 +143,7 @@ class Client:
             text = f"answers, but not as a Prometheus does ({reason}); check the URL, it ends before /api/v1"
             raise QueryError("down", text) from None
         except (RequestException, OSError) as error:
-            raise QueryError("down", f"does not answer ({_reason(error)})") from None
+            raise QueryError("down", f"does not answer ({_reason(error)}); check `url` and whether it runs") from None
 
 
 def _elements(result: Any, field: str) -> Sequence[Any]:
@@ -167,6 +167,10 @@ def _answered_badly(text: str, session: Session) -> QueryError:
     if status in (401, 403):
         return QueryError("down", f"answers {status}; give a token_file, or username and password_file, that may query")
     retry_after = getattr(session, "retry_after", "")
+    if status == 404:
+        return QueryError(
+            "down", "answers 404; check `url`: it ends before /api/v1, with the prefix of Mimir or a proxy"
+        )
     return QueryError("down", f"answers {status}: {detail}", float(retry_after) if retry_after.isdigit() else None)
 
 

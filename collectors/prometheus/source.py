@@ -192,7 +192,9 @@ class Prometheus:
         if self._failures:
             log.info("server answers again", url=self.url)
         if found.problem and found.problem != asked.status.error:
-            log.warning("query gives no number", pool=asked.query.pool, signal=asked.query.signal, reason=found.problem)
+            # What a rule file asks in PromQL nobody else answers; a metric may well come from elsewhere.
+            tell = log.warning if asked.query.promql is not None else log.info
+            tell("query gives no number", pool=asked.query.pool, signal=asked.query.signal, reason=found.problem)
         self._failures, self._problem, self._down_until = 0, "", -math.inf
         asked.refusals = 0
         asked.due = monotonic() + asked.interval_s

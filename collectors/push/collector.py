@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from collectors.push.otlp import Otlp
 from collectors.push.refusal import RefusedError
 from collectors.push.remote_write import RemoteWrite
 from collectors.push.source import Source
-from collectors.push.sources import Limits, Sources, Tally
+from collectors.push.sources import CHECK_S, Limits, Sources, Tally
 
 __all__ = ["Push", "PushStatus"]
 
@@ -59,6 +60,7 @@ class Push:
     _tallies: dict[PostKind, Tally] = field(init=False, repr=False)
     _sources: Sources = field(init=False, repr=False)
     _roused: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    _looks_at: float = field(default=math.inf, init=False, repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
     _thread: threading.Thread | None = field(default=None, init=False, repr=False)
 
@@ -112,7 +114,9 @@ class Push:
             tally.taken += 1
             tally.samples += samples
             self._hand_on(now)
-        self._roused.set()
+            # Nothing that came just now is due before the thread looks again; it is left alone at each further post.
+            if self._looks_at > now + CHECK_S:
+                self._roused.set()
         return receipt
 
     def status(self) -> tuple[PushStatus, ...]:
@@ -173,8 +177,9 @@ class Push:
                 now = self.clock.now()
                 self._hand_on(now)
                 due = min(self._sources.due_at(now), self._alerts.due_at(), now + 60.0)
+                self._looks_at = max(due, now + 0.02)
             if not self._stopping:
-                self.clock.wait(max(due, now + 0.02), self._roused)
+                self.clock.wait(self._looks_at, self._roused)
 
 
 def _refusal(post: Post, refused: RefusedError) -> Receipt:
