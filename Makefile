@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format docs bench lock clean help
+.PHONY: demo test gpu check format docs bench lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -18,8 +18,12 @@ ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m 'not alone' -n 2
+	$(BIN)/python -m pytest -m 'not alone and not gpu' -n 2
 endif
+
+gpu: $(READY)  ## on a machine with a GPU: does its driver do what we take for granted? Records it: make gpu OUT=h100.json
+	$(BIN)/python -m tests.peers.nvml.record $(or $(OUT),gpu-driver.json)
+	$(BIN)/python -m pytest tests/test_nvml_conformance.py -m gpu -rs
 
 check: $(READY)  ## format, lint, types, import layers, rule files
 	$(BIN)/ruff format --check .

@@ -130,7 +130,7 @@ _GPU_HEALTH = (
     _gauge("gpu_last_xid", "code", "Code of the last driver fault; stays until the next one"),
     Metric("gpu_last_xid_timestamp_seconds", "seconds", "event", "When the last driver fault happened"),
     _gauge("gpu_recovery_action", "action", "What the driver says must be done: 0 nothing, up to 7"),
-    _gauge("gpu_health", "state", "Verdict of DCGM's health check on one system of the GPU"),
+    _gauge("gpu_health", "state", "Verdict on one system of the GPU, as DCGM counts: 0 well, 10 warning, 20 failed"),
     _gauge("gpu_up", "boolean", "1 while the GPU answers"),
     _gauge("gpu_lost", "boolean", "1 after a known GPU vanished"),
 )
@@ -155,6 +155,10 @@ _ENGINE_STATE = (
     _gauge("requests_running", "requests", "Requests that are being served", saturating=True),
     _gauge("requests_waiting", "requests", "Requests that wait to be served"),
     _share("kv_cache_used_ratio", "Share of the KV cache that is in use"),
+    _share("prefix_cache_hit_ratio", "Share of prompt tokens found in the prefix cache, where no counts are given"),
+    _gauge(
+        "generation_tokens_per_second", "tokens/second", "Rate of answers as the engine measures it", saturating=True
+    ),
     _gauge("kv_cache_capacity_tokens", "tokens", "Tokens that fit into the KV cache"),
     _gauge("engine_asleep", "boolean", "1 while the engine sleeps and serves nothing"),
     _gauge("model_load_seconds", "seconds", "How long the model took to load"),
@@ -185,21 +189,65 @@ _ENGINE_WORK = (
     _counter("prefix_cache_hits_total", "tokens", "Tokens found in the prefix cache"),
 )
 
-_HOST = (
-    _share("host_cpu_ratio", "Share of the processors' time that is in use"),
-    _gauge("host_memory_used_bytes", "bytes", "Memory in use", scale_out_only=True),
-    _gauge("host_memory_total_bytes", "bytes", "Memory of the machine"),
+_HOST_LOAD = (
+    _share("host_cpu_ratio", "Share of the allowed processor time that is in use, waiting for disks not counted"),
+    _share("host_numa_cpu_ratio", "Share of one NUMA node's processor time that is in use"),
+    _gauge("host_cpus", "processors", "Processors that may be used; in a container what its quota allows"),
+    _gauge("host_load1", "tasks", "Tasks that run or wait, mean of about one minute; may pass the processors"),
+    _gauge("host_load5", "tasks", "Tasks that run or wait, mean of about five minutes"),
+    _gauge("host_load15", "tasks", "Tasks that run or wait, mean of about fifteen minutes"),
+    _share("host_pressure_ratio", "Share of the last 10 s in which some task waited for the resource"),
+    _counter("host_pressure_some_seconds_total", "seconds", "Time in which some task waited for the resource"),
+    _counter("host_pressure_full_seconds_total", "seconds", "Time in which all tasks waited for the resource"),
+)
+
+_HOST_MEMORY = (
+    _gauge("host_memory_used_bytes", "bytes", "Memory that could not be given to a new program", scale_out_only=True),
+    _gauge("host_memory_available_bytes", "bytes", "Memory that a new program could have", scale_out_only=True),
+    _gauge("host_memory_total_bytes", "bytes", "Memory of the machine; in a container what its limit allows"),
     Metric(
         "host_memory_used_ratio",
         "ratio",
         "gauge",
-        "Share of the machine's memory that is in use",
+        "Share of the allowed memory that is in use",
         saturating=True,
         scale_out_only=True,
     ),
+    _gauge("host_numa_memory_used_bytes", "bytes", "Memory of one NUMA node that is not free", scale_out_only=True),
+    _gauge("host_numa_memory_free_bytes", "bytes", "Memory of one NUMA node that is free", scale_out_only=True),
+    _gauge("host_numa_memory_total_bytes", "bytes", "Memory of one NUMA node"),
+    _gauge("host_swap_used_bytes", "bytes", "Swap space in use"),
+    _gauge("host_swap_total_bytes", "bytes", "Swap space of the machine"),
+    _counter("host_swap_in_bytes_total", "bytes", "Bytes read back from swap space"),
+    _counter("host_swap_out_bytes_total", "bytes", "Bytes written to swap space"),
+)
+
+_HOST_DISKS = (
+    _share("host_disk_used_ratio", "Share of a file system that ordinary users find in use"),
+    _gauge("host_disk_total_bytes", "bytes", "Size of a file system"),
+    _counter("host_disk_read_bytes_total", "bytes", "Bytes read from a disk"),
+    _counter("host_disk_write_bytes_total", "bytes", "Bytes written to a disk"),
+    _counter("host_disk_busy_seconds_total", "seconds", "Time in which a disk had work; many serve more at once"),
+)
+
+_HOST_NETWORK = (
     _counter("host_network_receive_bytes_total", "bytes", "Bytes received"),
     _counter("host_network_transmit_bytes_total", "bytes", "Bytes sent"),
+    _counter("host_network_receive_errors_total", "packets", "Packets that arrived broken"),
+    _counter("host_network_transmit_errors_total", "packets", "Packets that could not be sent"),
+    _counter("host_network_receive_drops_total", "packets", "Packets that arrived and were dropped"),
+    _counter("host_network_transmit_drops_total", "packets", "Packets that were dropped before they were sent"),
 )
+
+_HOST_SYSTEM = (
+    _gauge("host_file_descriptors", "files", "Files that are open on the machine"),
+    _gauge("host_file_descriptors_limit", "files", "Files that may be open on the machine"),
+    Metric("host_boot_timestamp_seconds", "seconds", "event", "When the machine was started"),
+    _gauge("host_collect_duration_seconds", "seconds", "How long one round over the machine took"),
+    _counter("host_collect_errors_total", "errors", "Readings of the machine that failed or took too long, by call"),
+)
+
+_ALERTS = (_gauge("alert_firing", "boolean", "1 while an alert of an Alertmanager fires, 0 when it is known not to"),)
 
 METRICS: tuple[Metric, ...] = (
     *_GPU_LOAD,
@@ -212,8 +260,23 @@ METRICS: tuple[Metric, ...] = (
     *_ENGINE_STATE,
     *_ENGINE_TIMES,
     *_ENGINE_WORK,
-    *_HOST,
+    *_HOST_LOAD,
+    *_HOST_MEMORY,
+    *_HOST_DISKS,
+    *_HOST_NETWORK,
+    *_HOST_SYSTEM,
+    *_ALERTS,
 )
+
+AGGREGATES = {
+    "min": "The lowest value",
+    "mean": "The mean",
+    "max": "The highest value",
+    "p95": "The 95th percentile",
+    "count": "How many values there were",
+}
+"""Suffixes of what several values of a gauge within one interval amount to: `gpu_power_watts_max`. They are names of
+their own, because whoever adds up `gpu_power_watts` must not add its maximum too."""
 
 ALIASES = {
     "gpu_utilization": "gpu_busy_ratio",

@@ -121,9 +121,10 @@ _NOTES = """\
 
 ## What to know
 
-- **Missing is not zero.** A sentinel of DCGM (by the field's own type) is a missing value; what a page does not
-  print is absent. Under MIG the driver has no busy ratio: it is absent, and a 0 that some exporter prints for
-  an instance is not read. `gpu_gr_active_ratio` stands in for it under its own name.
+- **Missing is not zero.** A sentinel of DCGM (by the field's own type) is a missing value, and so is the 0 of a
+  memory without a temperature sensor; what a page does not print is absent. Under MIG the driver has no busy
+  ratio: it is absent, and a 0 that some exporter prints for an instance is not read. `gpu_gr_active_ratio` stands
+  in for it under its own name.
 - **Aggregates.** What several values of a gauge within one interval amount to has a name of its own and the gauge's
   unit: `gpu_power_watts_min`, `_mean`, `_max`, `_p95`, and `_count` of them. The collector `nvml` gives them with
   `stats: true`, for what the driver samples faster than batches are made.
@@ -135,7 +136,8 @@ _NOTES = """\
 - **Ratios above 1** occur under MIG. They are kept as they are; in `gpu_saturation_ratio` they count as 1.
 - **The source of a saturation** is in its label: `sm_active`, `dram_active`, `power`, joined by `+`. When one
   of them has no value, the ratio is unknown; after three answers without it the rest is told under its own
-  name.
+  name. For a day the series that had it stays beside that one without a value, which makes readings of both
+  partial: they may raise a pool, and lower none.
 - **Faults.** `gpu_xid_events_total` counts changes of the last code, so a repeat of the same code is invisible
   on such a page; the exporter's own count shows repeats, and so do the driver's events and the callbacks of the
   collector `dcgm`. What a GPU shows when it is seen first is not counted. A new code begins with 0 and is

@@ -284,6 +284,16 @@ def test_a_token_file_that_vanished_is_no_end(receiver: Receiver, pushers: list[
     assert "cannot be read" in lines[0]["reason"]
 
 
+def test_a_service_that_is_away_is_told_with_the_next_step(pushers: list[Pusher]) -> None:
+    with capture_logs() as lines:
+        sender = Pusher("http://127.0.0.1:9", lambda: None, "nowhere", np.random.default_rng(0))
+        pushers.append(sender)
+        sender.start()
+        sender.offer(body())
+        until(lambda: sender.counts.failed >= 1, "tried")
+    assert lines[0]["reason"] == "the service does not answer: Connection refused; check --push and whether it runs"
+
+
 def test_while_the_service_is_away_the_newest_wait_and_the_oldest_are_dropped(pushers: list[Pusher]) -> None:
     away = Receiver()
     port, url = away.server_address[1], away.url
@@ -371,7 +381,7 @@ def test_an_address_that_is_none_is_refused_and_not_repeated(url: str) -> None:
         (b'{"detail": "why"}', "why"),
         (b'{"title": "What"}', "What"),
         (b'["list"]', '["list"]'),
-        (b"<html>\xff", "<html>\ufffd"),
+        (b"<html>\xff", "a web page; is there a sigmascale service at the address of --push?"),
         (b"", "without a reason"),
         (b"x" * 1000, "x" * 300),
     ],

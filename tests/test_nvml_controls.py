@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from autoscaler.errors import InputError
 from collectors.nvml.controls import Act, Controls
 from tests.peers.nvml import Scenario, models
-from tests.peers.pages import until
 
 
 class Recorded:
@@ -59,7 +54,7 @@ def test_a_power_limit_is_told_then_set_and_given_back() -> None:
         Act(gpu.uuid, "power_limit_watts", (250.0,), (200.0,)),
         Act(gpu.uuid, "power_limit_watts", (200.0,), (350.0,), restores=True),
     ]
-    assert recorded.setters_before == [0, 1, 2], "each act is told before it is done"
+    assert recorded.setters_before == [0, 1, 3], "a change is told before it is made, a restored value afterwards"
     assert len(fleet.acts()) == 3, "and restored once"
 
 
@@ -175,36 +170,58 @@ def test_what_an_earlier_process_left_behind_is_undone_from_its_record() -> None
         assert fleet.gpus[1].power_limit_mw == 250_000, "the record says that it was restored"
 
 
-CHILD = """
-import sys, threading
-import pynvml
-from collectors.nvml.controls import Controls
-
-pynvml.nvmlInit()
-with Controls(pynvml, lambda uuid: pynvml.nvmlDeviceGetHandleByUUID(uuid), lambda act: None) as controls:
-    controls.restore_on_sigterm()
-    controls.set_power_limit(sys.argv[1], 300.0)
-    controls.set_compute_mode(sys.argv[1], "exclusive_process")
-    threading.Event().wait(30)
-"""
+def test_a_process_that_crashes_while_it_restores_has_not_said_that_it_did() -> None:
+    fleet = models.dgx_a100()
+    with controls(fleet) as (ours, recorded):
+        ours.set_power_limit(fleet.gpus[0].uuid, 300.0)
+        fleet.gpus[0].fail("nvmlDeviceSetPowerManagementLimit", 999)
+        assert len(ours.restore()) == 1
+        assert not [act for act in recorded.acts if act.restores], "or whoever starts next would leave it behind"
 
 
-def test_a_process_that_is_told_to_end_gives_its_settings_back() -> None:
-    with models.dgx_a100() as fleet:
-        gpu = fleet.gpus[6]
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, gpu.uuid],
-            env=fleet.environment(),
-            stdout=subprocess.DEVNULL,
-            cwd=Path(__file__).parent.parent,
-        )
-        try:
-            until(lambda: gpu.compute_mode == 3, "both settings")
-            assert gpu.power_limit_mw == 300_000
-            child.send_signal(signal.SIGTERM)
-            until(lambda: child.poll() is not None, "the end of the process", 5.0)
-        finally:
-            child.kill()
-            child.wait()
-        assert child.returncode == 128 + signal.SIGTERM
-        assert (gpu.power_limit_mw, gpu.compute_mode) == (400_000, 0)
+def test_what_the_driver_refused_is_recorded_as_taken_back() -> None:
+    fleet = models.dgx_a100()
+    fleet.root = 0
+    with controls(fleet) as (ours, recorded):
+        with pytest.raises(InputError):
+            ours.set_power_limit(fleet.gpus[0].uuid, 300.0)
+        assert [act.restores for act in recorded.acts] == [False, True]
+
+
+def test_what_the_driver_may_have_done_before_it_failed_is_given_back() -> None:
+    fleet = models.dgx_a100()
+    gpu = fleet.gpus[0]
+    with controls(fleet) as (ours, recorded):
+        gpu.fail("nvmlDeviceSetPowerManagementLimit", 999, until_call=2)
+        with pytest.raises(InputError, match="NVML error 999"):
+            ours.set_power_limit(gpu.uuid, 300.0)
+        assert ours.restore() == ()
+        assert [(act.after, act.restores) for act in recorded.acts] == [((300.0,), False), ((400.0,), True)]
+
+
+def test_a_value_that_is_set_already_is_left_alone() -> None:
+    fleet = models.dgx_a100()
+    with controls(fleet) as (ours, recorded):
+        ours.set_power_limit(fleet.gpus[0].uuid, 400.0)
+    assert (recorded.acts, fleet.acts()) == ([], ())
+
+
+def test_after_the_end_nothing_is_changed_any_more() -> None:
+    fleet = models.dgx_a100()
+    with controls(fleet) as (ours, _):
+        assert ours.end() == ()
+        with pytest.raises(InputError, match="settings are being given back already"):
+            ours.set_power_limit(fleet.gpus[0].uuid, 300.0)
+    assert fleet.acts() == ()
+
+
+def test_a_forked_process_takes_nothing_back() -> None:
+    fleet = models.dgx_a100()
+    with controls(fleet) as (ours, _):
+        ours.set_power_limit(fleet.gpus[0].uuid, 300.0)
+        ours._pid += 1
+        assert ours.restore() == ()
+        assert fleet.gpus[0].power_limit_mw == 300_000
+        ours._pid -= 1
+        assert ours.restore() == ()
+        assert fleet.gpus[0].power_limit_mw == 400_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
 
 import pytest
 
@@ -275,21 +274,6 @@ def test_a_profiler_that_holds_the_counters_pauses_them_and_nothing_is_concluded
         made.rounds(3)
         assert made.values(gpu)["gpu_sm_active_ratio"] == 0.6
         assert made.state(gpu, "gpu_sm_active_ratio").availability == "ok"
-
-
-def test_many_rounds_leave_no_more_memory_behind() -> None:
-    with world(models.hgx_h100(), events=False, stats=True) as made:
-        made.fleet.list_gpus(made.fleet.gpus[:1])
-        tracemalloc.start()
-        try:
-            # Two minutes fill every ring.
-            made.rounds(200)
-            before = tracemalloc.get_traced_memory()[0]
-            made.rounds(500)
-            grown = tracemalloc.get_traced_memory()[0] - before
-        finally:
-            tracemalloc.stop()
-        assert grown < 100_000
 
 
 def test_a_reader_that_cannot_make_sense_of_an_answer_costs_its_metric_only(monkeypatch: pytest.MonkeyPatch) -> None:

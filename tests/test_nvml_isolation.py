@@ -88,8 +88,8 @@ def test_it_stops_within_a_second_though_a_gpu_hangs() -> None:
         running.nvml.stop()
         assert monotonic() - began < 1.0
         fault.clear()
-        hanging = running.nvml.boards.by_uuid[fleet.gpus[0].uuid].quick
-        until(lambda: hanging.ended(0.0), "the thread that was left behind")
+        quick = running.nvml.quick_rota
+        until(lambda: quick.ended(0.0), "the thread that was left behind")
 
 
 def test_a_gpu_that_hangs_at_the_start_leaves_the_others_alone() -> None:

@@ -94,19 +94,20 @@ def test_stats_say_what_a_second_amounted_to_and_the_plain_series_stays_the_last
         push(made, gpu, 101, value=60_000, step_us=9_000)
         made.round()
         values = made.values(gpu)
-        assert values["gpu_power_watts{stat=min}"] == 60.0
-        assert values["gpu_power_watts{stat=max}"] == pytest.approx(60.1)
-        assert values["gpu_power_watts{stat=mean}"] == pytest.approx(60.05)
-        assert values["gpu_power_watts{stat=p95}"] == pytest.approx(60.095)
+        assert values["gpu_power_watts_min"] == 60.0
+        assert values["gpu_power_watts_max"] == pytest.approx(60.1)
+        assert values["gpu_power_watts_mean"] == pytest.approx(60.05)
+        assert values["gpu_power_watts_p95"] == pytest.approx(60.095)
+        assert values["gpu_power_watts_count"] == 101.0
         assert values["gpu_power_watts"] == pytest.approx(65.0), "what the gauge said last"
         made.round()
-        assert made.values(gpu)["gpu_power_watts{stat=mean}"] is None, "nothing new came"
+        assert made.values(gpu)["gpu_power_watts_mean"] is None, "nothing new came"
 
 
 def test_without_stats_there_is_one_series_of_each_metric() -> None:
     with world(models.t4()) as made:
         made.rounds(2)
-        assert not [name for name in made.values(made.fleet.gpus[0]) if "stat=" in name]
+        assert not [name for name in made.values(made.fleet.gpus[0]) if name.endswith(("_max", "_count"))]
 
 
 def test_what_comes_once_a_second_is_kept_too_for_two_minutes() -> None:

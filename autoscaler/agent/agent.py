@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import structlog
@@ -31,10 +31,13 @@ from autoscaler.errors import InputError
 from autoscaler.ports import Clock, Collector
 from autoscaler.types import Batch
 
+if TYPE_CHECKING:
+    from autoscaler.agent.caps import Caps
+
 log = structlog.get_logger(__name__)
 
 PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STOP_S = 0.9
+STOP_S, CAPS_STOP_S = 0.9, 0.4
 LATE_ROUNDS, LATE_S = 5.0, 10.0
 """The agent is not healthy when no round ended for so many intervals, and at least so long."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -52,11 +55,15 @@ class Running(Collector, Protocol):
 
 @dataclass(eq=False)
 class Agent:
-    """Runs from `start` to `stop`. collectors: by name; each is started, asked once an interval, and stopped."""
+    """Runs from `start` to `stop`. collectors: by name; each is started, asked once an interval, and stopped.
+
+    caps: what is set on the GPUs; None = nothing is.
+    """
 
     settings: AgentSettings
     clock: Clock
     collectors: Mapping[str, Running]
+    caps: Caps | None = None
     counts: own.Counts = field(default_factory=own.Counts, init=False)
     _told: set[str] = field(default_factory=set, init=False, repr=False)
     _stopping: bool = field(default=False, init=False)
@@ -104,12 +111,15 @@ class Agent:
 
     def stop(self) -> None:
         """Stop everything within a second; who hangs is left behind and ends with the process."""
+        deadline = monotonic() + STOP_S
         self._stopping = True
         self._roused.set()
+        if self.caps is not None:
+            # Before the driver's library is shut down.
+            self.caps.stop(CAPS_STOP_S)
         parts: list[Running | Server | Pusher] = [self._server, *self.collectors.values()]
         parts += [self._pusher] if self._pusher is not None else []
         threads = [threading.Thread(target=part.stop, name="stop", daemon=True) for part in parts]
-        deadline = monotonic() + STOP_S
         for thread in threads:
             thread.start()
         for thread in [*threads, *([self._thread] if self._thread is not None else [])]:
@@ -122,6 +132,8 @@ class Agent:
         while not self._stopping:
             began = monotonic()
             self._take()
+            if self.caps is not None:
+                self.caps.look()
             if self._pusher is not None:
                 for body in self._bodies.bodies(self._current.snapshot(self.clock.now())):
                     self._pusher.offer(body)
@@ -194,6 +206,9 @@ class Agent:
             metrics = getattr(status, "metrics", ())
             for availability, count in sorted(Counter(str(m.availability) for m in metrics).items()):
                 yield "agent_metric_availability", (availability,), count
+        if self.caps is not None:
+            for held, count in sorted(Counter(map(str, self.caps.outcomes().values())).items()):
+                yield "agent_gpu_caps", (held,), count
         oldest: dict[str, float] = {}
         for (source, _), age in snapshot.ages_s.items():
             oldest[source] = max(oldest.get(source, 0.0), age)

@@ -1,12 +1,52 @@
-"""Makes the collectors of an agent; only here are they named."""
+"""Makes the collectors of an agent, and what caps its GPUs; only here are they named."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
 from autoscaler.agent.agent import Running
 from autoscaler.agent.settings import AgentSettings
+from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 
+if TYPE_CHECKING:
+    from autoscaler.agent.caps import Caps
+
+log = structlog.get_logger(__name__)
+
 FAST_S = 0.05
+
+
+def caps(settings: AgentSettings, clock: Clock, made: Mapping[str, Running]) -> Caps | None:
+    """What holds the caps that the settings ask for, and gives back what an earlier agent left behind.
+
+    None where there is neither. Raises InputError when there must be a record and it cannot be written.
+    """
+    gpus, file = made.get("nvml"), settings.controls_file
+    if gpus is None or not (settings.wanted or _written(file)):
+        return None
+    from autoscaler.agent.actfile import ActFile
+    from autoscaler.agent.caps import Caps, Gpus
+
+    try:
+        record = ActFile(file, clock)
+    except InputError as error:
+        if settings.wanted:
+            raise
+        log.warning("record of gpu settings not read", reason=str(error))
+        return None
+    return Caps(cast("Gpus", gpus), settings.wanted, record)
+
+
+def _written(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def collectors(settings: AgentSettings, clock: Clock) -> dict[str, Running]:

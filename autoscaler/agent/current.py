@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.agent.canonical import spelled
 from autoscaler.types import Batch, SeriesKey
 
 Floats = NDArray[np.float64]
@@ -137,8 +136,7 @@ class Current:
     def _place(self, batch: Batch) -> _Layout:
         if len(self._layouts) >= LAYOUTS_LIMIT:
             del self._layouts[min(self._layouts, key=lambda key: self._layouts[key].at)]
-        spellings = [spelled(key) for key in batch.keys]
-        new = [key for key in dict.fromkeys(spellings) if key not in self._places]
+        new = [key for key in dict.fromkeys(batch.keys) if key not in self._places]
         if len(self._places) + len(new) > SERIES_LIMIT:
             self.refused += len(batch.keys)
             layout = self._layouts[id(batch.keys)] = _Layout(batch.source, batch.keys, _NOWHERE, batch.at)
@@ -151,13 +149,13 @@ class Current:
             self._at = np.concatenate([self._at, np.full(len(new), -math.inf)])
             self._until = np.concatenate([self._until, np.full(len(new), -math.inf)])
             self._every = np.concatenate([self._every, np.full(len(new), np.nan)])
-        places = np.array([self._places[key] for key in spellings], dtype=np.int64)
+        places = np.array([self._places[key] for key in batch.keys], dtype=np.int64)
         layout = self._layouts[id(batch.keys)] = _Layout(
             batch.source,
             batch.keys,
             places,
             batch.at,
-            next((n for n, k in enumerate(spellings) if k.metric == "gpu_up"), None),
+            next((n for n, k in enumerate(batch.keys) if k.metric == "gpu_up"), None),
         )
         return layout
 
@@ -178,5 +176,5 @@ class Current:
         self._keys, self._places = keys, {key: place for place, key in enumerate(keys)}
         for layout in kept:
             if len(layout.places):
-                layout.places = np.array([self._places[spelled(key)] for key in layout.keys], dtype=np.int64)
+                layout.places = np.array([self._places[key] for key in layout.keys], dtype=np.int64)
         self._layouts = {id(layout.keys): layout for layout in kept}

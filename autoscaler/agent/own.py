@@ -19,6 +19,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("agent_collect_failures_total", "counter", "Rounds in which a collector broke.", ("collector",)),
     Metric("agent_collector_state", "gauge", "1, with the state that a collector reports.", ("collector", "state")),
     Metric("agent_metric_availability", "gauge", "GPUs and metrics by whether they can be had.", ("availability",)),
+    Metric("agent_gpu_caps", "gauge", "GPUs by whether what was asked to be set on them is set.", ("outcome",)),
     Metric("agent_sample_age_seconds", "gauge", "Time since a source last spoke; the oldest of its GPUs.", ("source",)),
     Metric("agent_series", "gauge", "Series that are known now."),
     Metric("agent_series_refused_total", "counter", "Series that came when there were too many already."),
@@ -61,17 +62,24 @@ def render(points: Iterable[Point], labels: Labels) -> str:
 
 
 def process_points(version: str) -> Iterable[Point]:
-    """What this process uses."""
+    """What this process uses, as far as the kernel tells: a container without /proc says nothing of it."""
     import psutil
 
     yield "agent_build_info", (version,), 1.0
-    process = psutil.Process()
-    with process.oneshot():
-        times = process.cpu_times()
-        yield "agent_process_cpu_seconds_total", (), round(times.user + times.system, 2)
-        yield "agent_process_resident_memory_bytes", (), process.memory_info().rss
-        yield "agent_process_threads", (), process.num_threads()
-        yield "agent_process_open_fds", (), process.num_fds()
+    try:
+        process = psutil.Process()
+        with process.oneshot():
+            times = process.cpu_times()
+            used = (
+                ("cpu_seconds_total", round(times.user + times.system, 2)),
+                ("resident_memory_bytes", process.memory_info().rss),
+                ("threads", process.num_threads()),
+                ("open_fds", process.num_fds()),
+            )
+    except (psutil.Error, OSError):
+        return
+    for name, value in used:
+        yield f"agent_process_{name}", (), value
 
 
 def reference() -> Sequence[str]:

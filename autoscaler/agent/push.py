@@ -151,8 +151,10 @@ class Pusher:
             status, answer, retry_after_s = self._post(body.text)
         except (OSError, http.client.HTTPException, InputError) as error:
             self._close()
-            why = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            return self._put_off(f"the service does not answer: {why}")
+            if isinstance(error, InputError):
+                return self._put_off(str(error))
+            why = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
+            return self._put_off(f"the service does not answer: {why}; check --push and whether it runs")
         if 200 <= status < 300:
             self.counts.taken += 1
             self.counts.samples += body.samples
@@ -223,4 +225,6 @@ def _reason(answer: bytes) -> str:
         told = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else None
     except ValueError:
         told = None
+    if not told and answer.lstrip()[:1] == b"<":
+        return "a web page; is there a sigmascale service at the address of --push?"
     return (str(told) if told else answer.decode("utf-8", "replace")).strip()[:300] or "without a reason"

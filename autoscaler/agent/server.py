@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -90,7 +91,9 @@ class Server:
         self._thread.start()
         self._started.wait()
         if self._failure is not None:
-            why = self._failure.strerror or str(self._failure)
+            # asyncio writes the address into the text once more; a name that is not known has a negative number.
+            number = self._failure.errno or 0
+            why = os.strerror(number) if number > 0 else self._failure.strerror or str(self._failure)
             raise SigmascaleError(
                 f"cannot listen on {self.host}:{self.port}: {why}; free it, or name another with --listen"
             )

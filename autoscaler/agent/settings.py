@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from autoscaler import units
+from autoscaler.agent.wanted import Wanted, clocks, power_limit
 from autoscaler.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PREFIX = "SIGMASCALE_AGENT_"
 TOKEN_VARIABLE = PREFIX + "TOKEN"
 TOKEN_BYTES = 4096
+CONTROLS_FILE = "/var/lib/sigmascale/agent-controls.jsonl"
 INTERVALS_S = (0.1, 60.0)
 FAST_S = (0.05, 1.0)
 """NVML's counters are not renewed more often than each 50 to 100 ms."""
@@ -32,7 +34,7 @@ Lane = Literal["buffers", "gpm", "slow"]
 LANES: tuple[Lane, ...] = get_args(Lane)
 NO_LANES = "none"
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_TAKEN = frozenset({"uuid", "gpu", "gpu_model", "mig_profile", "gi_id", "source", "stat", "host"})
+_TAKEN = frozenset({"uuid", "gpu", "gpu_model", "mig_profile", "gi_id", "source", "host"})
 """Labels that collectors give themselves."""
 
 
@@ -57,6 +59,8 @@ class AgentSettings:
     read_token_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    wanted: Wanted = field(default_factory=Wanted)
+    controls_file: Path = Path(CONTROLS_FILE)
     log_format: Literal["console", "json"] = "console"
 
     @property
@@ -86,6 +90,9 @@ class Words:
     token_file_read: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
+    power_limit: str | None = None
+    lock_clocks: str | None = None
+    controls_file: str = CONTROLS_FILE
     log_format: str = "console"
 
     def variables(self) -> dict[str, str]:
@@ -136,6 +143,11 @@ def read_settings(given: Words, machine: str) -> AgentSettings:
         read_token_file=read_token_file,
         tls_cert=Path(given.tls_cert) if given.tls_cert else None,
         tls_key=Path(given.tls_key) if given.tls_key else None,
+        wanted=Wanted(
+            read(partial(power_limit, given.power_limit), None) if given.power_limit else None,
+            read(partial(clocks, given.lock_clocks), None) if given.lock_clocks else None,
+        ),
+        controls_file=Path(given.controls_file or CONTROLS_FILE),
         log_format=read(lambda: _choices("--log-format", given.log_format, ("console", "json"))[0], "console"),
     )
     if given.push:
@@ -154,6 +166,8 @@ def _contradictions(settings: AgentSettings) -> Iterator[str]:
         yield "--token-file: is sent with pushes only; give --push, or --token-file-read to ask scrapers for a token"
     if (settings.tls_cert is None) != (settings.tls_key is None):
         yield "--tls-cert and --tls-key: one is useless without the other; give both"
+    if settings.wanted and not settings.with_gpus:
+        yield "--power-limit and --lock-clocks: are set on GPUs; leave --no-gpus out"
     if not (settings.with_gpus or settings.with_host):
         yield "--no-gpus and --no-host: nothing is left to collect; leave one of them out"
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from autoscaler.agent.settings import CONTROLS_FILE
+
 
 def _option(flag: str, text: str) -> Any:
     """A flag with the variable that stands for it."""
@@ -21,7 +23,7 @@ def agent(
         _option("--names", "Names on /metrics: canonical, dcgm, otel; repeatable, or a,b. Default: canonical."),
     ] = None,
     interval: Annotated[str, _option("--interval", "How often values are collected and pushed.")] = "1s",
-    stats: Annotated[bool, _option("--stats", "Also min, mean, max and p95 of each interval.")] = False,
+    stats: Annotated[bool, _option("--stats", "Also min, mean, max, p95 and count of each interval.")] = False,
     fast: Annotated[
         str | None, _option("--fast", "Ask the fast-moving GPU values this often, such as 100ms; off by default.")
     ] = None,
@@ -48,6 +50,16 @@ def agent(
     ] = None,
     tls_cert: Annotated[Path | None, _option("--tls-cert", "PEM certificate: serve https.")] = None,
     tls_key: Annotated[Path | None, _option("--tls-key", "PEM key of the certificate.")] = None,
+    power_limit: Annotated[
+        str | None,
+        _option("--power-limit", "Cap every GPU at this, such as 300W, and give it back at the end; as root."),
+    ] = None,
+    lock_clocks: Annotated[
+        str | None, _option("--lock-clocks", "Keep the SM clock within 1200MHz-1500MHz, until the end; as root.")
+    ] = None,
+    controls_file: Annotated[
+        str, _option("--controls-file", "Record of what was changed on GPUs, for the start after a crash.")
+    ] = CONTROLS_FILE,
     log_format: Annotated[str, _option("--log-format", "console or json.")] = "console",
 ) -> None:
     """Serve what this node's GPUs and the node itself say, until told to stop (SIGTERM or Ctrl-C).
@@ -86,6 +98,9 @@ def agent(
         token_file_read=None if token_file_read is None else str(token_file_read),
         tls_cert=None if tls_cert is None else str(tls_cert),
         tls_key=None if tls_key is None else str(tls_key),
+        power_limit=power_limit,
+        lock_clocks=lock_clocks,
+        controls_file=controls_file,
         log_format=log_format,
     )
     read_settings(given, socket.gethostname())

@@ -6,11 +6,10 @@ It imports neither Typer nor anything of the service. Memory is promised: see be
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
-import threading
 
+from autoscaler.ending import asked_to_end
 from autoscaler.errors import InputError, SigmascaleError
 
 
@@ -31,34 +30,27 @@ def main() -> None:
 
 
 def _run() -> None:
-    stopping = threading.Event()
-
-    def stop(number: int, _frame: object) -> None:
-        stopping.set()
-        # A second signal ends the process at once.
-        signal.signal(number, signal.SIG_DFL)
-
     # Before anything is loaded: whoever starts and stops an agent at once also gets a clean end.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    with asked_to_end() as asked:
+        from autoscaler.agent.settings import read_settings, words
 
-    from autoscaler.agent.settings import read_settings, words
+        settings = read_settings(words(os.environ), socket.gethostname())
 
-    settings = read_settings(words(os.environ), socket.gethostname())
+        from autoscaler.agent.agent import Agent
+        from autoscaler.agent.build import caps, collectors
+        from autoscaler.cli.logs import set_up_logging
+        from autoscaler.clock import SystemClock
 
-    from autoscaler.agent.agent import Agent
-    from autoscaler.agent.build import collectors
-    from autoscaler.cli.logs import set_up_logging
-    from autoscaler.clock import SystemClock
-
-    set_up_logging(settings.log_format)
-    clock = SystemClock()
-    agent = Agent(settings, clock, collectors(settings, clock))
-    agent.start()
-    try:
-        stopping.wait()
-    finally:
-        agent.stop()
+        set_up_logging(settings.log_format)
+        clock = SystemClock()
+        made = collectors(settings, clock)
+        agent = Agent(settings, clock, made, caps(settings, clock, made))
+        try:
+            if not asked.is_set():
+                agent.start()
+            asked.wait()
+        finally:
+            agent.stop()
 
 
 if __name__ == "__main__":

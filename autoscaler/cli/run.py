@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autoscaler.ending import asked_to_end
 from autoscaler.errors import InputError, SigmascaleError
 
 LOOK_S = 0.5
@@ -41,41 +42,36 @@ def run(
       sigmascale run --config /etc/sigmascale/config.yaml
     """
     import os
-    import signal
-    import threading
 
     # Bands are small products, which more threads make slower and which must not crowd out the tick.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-    from autoscaler.cli.logs import set_up_logging
-    from autoscaler.configfile import read_config
-    from autoscaler.service import Service
+    # A second signal ends the process at once: somebody is in a hurry, and the journal survives that.
+    with asked_to_end() as asked:
+        from autoscaler.cli.logs import set_up_logging
+        from autoscaler.configfile import read_config
+        from autoscaler.service import Service
 
-    flags: dict[str, Value] = {}
-    texts = {"max_replicas": max_replicas, "listen": listen, "region": region, "log_format": log_format}
-    flags |= {name: str(value) for name, value in (texts | {"data_dir": data_dir}).items() if value is not None}
-    if rules:
-        flags["rules"] = [str(path) for path in rules]
-    if shadow:
-        flags["shadow"] = "true"
-    settings = read_config(config, os.environ, flags)
-    if not settings.rules:
-        raise InputError("no rules are given; name a rule file or a folder of them, such as --rules rules/")
-    set_up_logging(settings.log_format)
-    service = Service(settings)
-    stopping = threading.Event()
-
-    def stop(number: int, _frame: object) -> None:
-        stopping.set()
-        # A second signal ends the process at once: somebody is in a hurry, and the journal survives that.
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    service.start()
-    try:
-        while not stopping.wait(LOOK_S):
-            if service.broken.is_set():
-                raise SigmascaleError("the loop broke, see the log; start the service again, it goes on where it was")
-    finally:
-        service.stop()
+        flags: dict[str, Value] = {}
+        texts = {"max_replicas": max_replicas, "listen": listen, "region": region, "log_format": log_format}
+        flags |= {name: str(value) for name, value in (texts | {"data_dir": data_dir}).items() if value is not None}
+        if rules:
+            flags["rules"] = [str(path) for path in rules]
+        if shadow:
+            flags["shadow"] = "true"
+        settings = read_config(config, os.environ, flags)
+        if not settings.rules:
+            raise InputError("no rules are given; name a rule file or a folder of them, such as --rules rules/")
+        set_up_logging(settings.log_format)
+        if asked.is_set():
+            return
+        service = Service(settings)
+        service.start()
+        try:
+            while not asked.wait(LOOK_S):
+                if service.broken.is_set():
+                    raise SigmascaleError(
+                        "the loop broke, see the log; start the service again, it goes on where it was"
+                    )
+        finally:
+            service.stop()

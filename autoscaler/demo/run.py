@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,6 +21,7 @@ from autoscaler.demo.load import WINDOW_S, compress, read_trace
 from autoscaler.demo.summary import Summary, Usage, summarise
 from autoscaler.demo.traffic import Traffic
 from autoscaler.demo.view import Scene, View
+from autoscaler.ending import asked_to_end
 from autoscaler.errors import InputError, SigmascaleError
 from autoscaler.types import Decision
 from autoscaler.words import seconds
@@ -37,6 +37,8 @@ LOOK_EVERY_S = 0.25
 MIN_DURATION_S, MAX_DURATION_S = 30.0, 3600.0
 MIN_SPEED, MAX_SPEED = 0.25, 20.0
 MAX_DECISIONS = 10_000
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""A closed terminal ends the demo as Ctrl-C does, so that nothing stays behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +101,19 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> Summary:
     shown = console or Console()
     requests = compress(read_trace(), options.duration_s, options.speed, options.seed)
     with ExitStack() as ends:
-        ends.enter_context(_ended_as_by_ctrl_c())
-        # First, since it imports much: a signal that breaks into an import leaves threads that import as well waiting.
+        # Once asked is enough, so that nothing breaks into the taking down.
+        asked = ends.enter_context(asked_to_end(ENDING, second_kills=False))
         gpus = gpu_lines(ends)
+        _go_on(asked)
         folder = Path(ends.enter_context(TemporaryDirectory(prefix="sigmascale-demo-")))
         traffic = Traffic()
         ends.callback(traffic.stop)
         traffic.start()
+        _go_on(asked)
         service = ends.enter_context(_service(folder, traffic.address))
         traffic.follow(f"http://{service.address}/api/v1/pools/{POOL}/endpoints", service.token)
         view = ends.enter_context(View(shown, shown.is_terminal and not options.headless, about(options)))
-        stage = _Stage(service, traffic, view, SystemClock(), gpus)
+        stage = _Stage(service, traffic, view, SystemClock(), gpus, asked)
         stage.wait_for_first_replica()
         since = stage.clock.now()
         score = stage.watch(traffic.play(requests, options.duration_s))
@@ -124,9 +128,16 @@ class _Stage:
     """Looks at the running demo a few times a second, and shows it."""
 
     def __init__(
-        self, service: Service, traffic: Traffic, view: View, clock: SystemClock, gpus: tuple[str, ...]
+        self,
+        service: Service,
+        traffic: Traffic,
+        view: View,
+        clock: SystemClock,
+        gpus: tuple[str, ...],
+        asked: threading.Event,
     ) -> None:
         self.service, self.traffic, self.view, self.clock, self.gpus = service, traffic, view, clock, gpus
+        self._asked = asked
         self.usage = Usage()
         self._seen = 0
 
@@ -137,15 +148,19 @@ class _Stage:
             if self.clock.now() > until:
                 said = self.look().error or "see the log above"
                 raise SigmascaleError(f"no replica served within {FIRST_REPLICA_S:g} s: {said}")
-            self.clock.wait(self.clock.now() + LOOK_EVERY_S)
+            self._pause()
 
     def watch(self, score: Future[Score]) -> Score:
         """Return the score when every request has its end."""
         while not score.done():
             self.look()
-            self.clock.wait(self.clock.now() + LOOK_EVERY_S)
+            self._pause()
         self.look()
         return score.result()
+
+    def _pause(self) -> None:
+        self._asked.wait(LOOK_EVERY_S)
+        _go_on(self._asked)
 
     def look(self) -> Scene:
         """What is to be seen now, shown and counted."""
@@ -169,6 +184,12 @@ class _Stage:
         news = tuple(row for row in reversed(rows) if row.number > self._seen)
         self._seen = max([self._seen, *(row.number for row in news)])
         return news
+
+
+def _go_on(asked: threading.Event) -> None:
+    """Raise KeyboardInterrupt if somebody asked for the end."""
+    if asked.is_set():
+        raise KeyboardInterrupt
 
 
 def demo_config(folder: Path, gateway: str) -> Config:
@@ -214,24 +235,3 @@ def gpu_lines(ends: ExitStack) -> tuple[str, ...]:
     gpus.start()
     ends.callback(gpus.stop)
     return tuple(f"{gpu.name}  {gpu.memory_bytes / 2**30:.0f} GiB  {gpu.uuid}" for gpu in gpus.describe())
-
-
-@contextmanager
-def _ended_as_by_ctrl_c() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does, so that nothing stays behind.
-
-    Only the main thread may say so: elsewhere signals are the caller's affair.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -103,7 +103,7 @@ class Board:
     def states(self) -> Iterator[MetricState]:
         """The availability of every metric."""
         told = frozenset[str]().union(*(table.told() for table in self.device.tables))
-        probes = tuple(probe for strand in self.strands for probe in strand.probes())
+        probes = tuple((strand.name, probe) for strand in self.strands for probe in strand.probes())
         return self.device.states(probes, told)
 
     def recent(self, metric: str, since: float, labels: Labels = ()) -> tuple[FloatArray, FloatArray]:
@@ -145,8 +145,10 @@ class Board:
 
     def _gpm_calls(self, period_s: float) -> Calls:
         def calls(nvml: object, device: Device) -> tuple[Call, ...]:
-            # Samples of the last handle are left to the driver: after a reload it has forgotten them.
-            self._gpm = Gpm(nvml, device, period_s)
+            # A library that was started anew has forgotten the samples of before.
+            if self._gpm is not None and self._gpm.started == device.started:
+                self._gpm.free()
+            self._gpm = Gpm(nvml, device, period_s, device.started)
             return (self._gpm.call(),)
 
         return calls

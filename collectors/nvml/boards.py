@@ -92,7 +92,7 @@ class Boards:
                 board.device.nvml = None
             return
         for board in self:
-            board.device.nvml = self.library.nvml
+            board.device.nvml, board.device.started = self.library.nvml, self.library.started
             board.device.look_now()
             board.quick.rouse()
         self._list()
@@ -106,7 +106,7 @@ class Boards:
         if new and self.periods.slow_s:
             self._connect(listed)
         for info, handle in new:
-            device = Device(self.library.nvml, info, handle, self.clock)
+            device = Device(self.library.nvml, info, handle, self.clock, self.library.started)
             board = Board(device, self.periods, self.labels, self.emit, self.rare.calls)
             self.by_uuid = {**self.by_uuid, info.uuid: board}
             for strand, rota in zip(board.strands, (self.quick, self.slow), strict=False):

@@ -1,24 +1,32 @@
-"""Settings of a GPU that we may change where a person allowed it: each act is told before it is done, undone after."""
+"""Settings of a GPU that we may change where a person allowed it: told before they are changed, given back after."""
 
 from __future__ import annotations
 
-import signal
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Literal, Self
 
 import structlog
 
 from autoscaler.errors import InputError, SigmascaleError
+from collectors.nvml import codes
 
 log = structlog.get_logger(__name__)
 
 Setting = Literal["power_limit_watts", "locked_clocks_hertz", "compute_mode", "mig_mode"]
 COMPUTE_MODES = {"default": 0, "prohibited": 2, "exclusive_process": 3}
 """NVML_COMPUTEMODE_* of nvml.h."""
-NO_PERMISSION = 4
+NOT_DONE = (
+    codes.UNINITIALIZED,
+    codes.INVALID_ARGUMENT,
+    codes.NOT_SUPPORTED,
+    codes.NO_PERMISSION,
+    codes.FUNCTION_NOT_FOUND,
+)
+"""After these codes nothing was changed; after others nobody knows."""
 CLOCKS_MOST_HZ = 1e10
 Value = tuple[float, ...]
 
@@ -38,19 +46,25 @@ class Act:
     restores: bool = False
 
 
+class RefusedError(InputError):
+    """The driver refused, and nothing was changed."""
+
+
 @dataclass(eq=False)
 class Controls:
-    """Changes settings of GPUs, and gives back what it found at the end of its `with` block or at `restore`.
+    """Changes settings of GPUs, and gives back what it found at the end of its `with` block or at `end`.
 
-    Made only where a person opted in. gpus: the handle of a UUID; KeyError for another. record: is given each act
-    before it is done; what it raises stops the act. Every method raises InputError with the reason when the driver
-    refuses; setting anything needs root.
+    Made only where a person opted in. gpus: the handle of a UUID; KeyError for another. record: is given each change
+    before it is made, and what it raises stops it; and each setting that was given back, afterwards. Every method
+    raises InputError with the reason when the driver refuses; setting anything needs root.
     """
 
     nvml: Any
     gpus: Callable[[str], Any]
     record: Callable[[Act], object]
     _done: dict[tuple[str, Setting], Act] = field(default_factory=dict, init=False, repr=False)
+    _ended: bool = field(default=False, init=False)
+    _pid: int = field(default_factory=os.getpid, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
 
     def set_power_limit(self, uuid: str, watts: float) -> None:
@@ -89,13 +103,14 @@ class Controls:
     def restore(self) -> tuple[str, ...]:
         """Give every setting its first value back, the last change first; what could not be restored, as sentences.
 
-        May be called again and again; a setting that was restored is not touched a second time.
+        May be called again and again; a setting that was restored is not touched a second time. In a process that was
+        forked from the one that made the changes it does nothing: they are not that process's to take back.
         """
         left = []
         with self._lock:
-            for key, act in reversed(tuple(self._done.items())):
+            for key, act in reversed(tuple(self._done.items()) if os.getpid() == self._pid else ()):
                 try:
-                    self._do(Act(act.uuid, act.setting, act.after, act.before, restores=True))
+                    self._give_back(act)
                     del self._done[key]
                 except InputError as error:
                     log.warning("gpu setting left behind", uuid=act.uuid, setting=act.setting, reason=str(error))
@@ -115,21 +130,11 @@ class Controls:
                     self._done[key] = Act(act.uuid, act.setting, first.before, act.after)
         return self.restore()
 
-    def restore_on_sigterm(self) -> None:
-        """Restore also when the process is told to end; whoever handled the signal before handles it after.
-
-        For programs without a handler that leaves the `with` block; on the main thread only.
-        """
-        previous = signal.getsignal(signal.SIGTERM)
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            self.restore()
-            if callable(previous):
-                previous(number, frame)
-            elif previous is not signal.SIG_IGN:
-                raise SystemExit(128 + number)
-
-        signal.signal(signal.SIGTERM, handle)
+    def end(self) -> tuple[str, ...]:
+        """Give everything back, and change nothing more; see `restore`."""
+        with self._lock:
+            self._ended = True
+            return self.restore()
 
     def __enter__(self) -> Self:
         return self
@@ -137,26 +142,40 @@ class Controls:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.restore()
+        self.end()
 
     def _change(self, act: Act) -> None:
+        if act.before == act.after:
+            return
         with self._lock:
+            if self._ended:
+                raise InputError(
+                    f"{act.setting.replace('_', ' ')} of {act.uuid}: settings are being given back already"
+                )
+            handle = self._handle(act.uuid)
+            self.record(act)
             key = act.uuid, act.setting
             earlier = self._done.get(key)
-            # Noted first: a signal right after the driver's answer must find what to restore.
+            # The first act of several knows the value that was there before any of them.
             self._done[key] = act if earlier is None else Act(act.uuid, act.setting, earlier.before, act.after)
             try:
-                self._do(act)
-            except BaseException:
+                self._set(handle, act)
+            except RefusedError:
+                # Whoever reads the record must not take back what never was. After any other error nobody knows.
                 if earlier is None:
+                    self._tell_restored(Act(act.uuid, act.setting, act.after, act.before, restores=True))
                     del self._done[key]
                 else:
                     self._done[key] = earlier
                 raise
 
-    def _do(self, act: Act) -> None:
-        handle = self._handle(act.uuid)
-        self._tell(act)
+    def _give_back(self, act: Act) -> None:
+        back = Act(act.uuid, act.setting, act.after, act.before, restores=True)
+        self._set(self._handle(act.uuid), back)
+        # Told afterwards, unlike a change: a record that says so must be true, and to give back twice is no harm.
+        self._tell_restored(back)
+
+    def _set(self, handle: Any, act: Act) -> None:
         with self._explained(act.uuid, act.setting.replace("_", " ")):
             match act.setting:
                 case "power_limit_watts":
@@ -174,12 +193,10 @@ class Controls:
                         raise self.nvml.NVMLError(status)
         log.info("gpu setting changed", uuid=act.uuid, setting=act.setting, after=act.after, restores=act.restores)
 
-    def _tell(self, act: Act) -> None:
+    def _tell_restored(self, act: Act) -> None:
         try:
             self.record(act)
         except (OSError, SigmascaleError):
-            if not act.restores:
-                raise
             # A setting that stays changed is worse than one that was given back without a record.
             log.exception("restored without a record", uuid=act.uuid, setting=act.setting)
 
@@ -209,8 +226,8 @@ class _Explained:
         if not isinstance(error, self.nvml.NVMLError):
             return
         code = int(getattr(error, "value", -1))
-        if code == NO_PERMISSION:
-            raise InputError(
-                f"{self.what}: the driver allows it to root only; run as root or leave controls off"
-            ) from None
-        raise InputError(f"{self.what}: the driver refuses ({error}, NVML error {code})") from None
+        if code == codes.NO_PERMISSION:
+            text = f"{self.what}: the driver allows it to root only; run as root or leave controls off"
+        else:
+            text = f"{self.what}: the driver refuses ({error}, NVML error {code})"
+        raise (RefusedError if code in NOT_DONE else InputError)(text) from None

@@ -52,14 +52,15 @@ class Trouble:
 class Device:
     """What is known of one GPU. `generation` rises with each new handle: its lanes then ask everything anew.
 
-    nvml: the bindings, None while the library cannot be started. mig: how the GPU is cut, as last seen. hung: which
-    call has not returned, by thread.
+    nvml: the bindings, None while the library cannot be started. started: how often it was, so far. mig: how the GPU is
+    cut, as last seen. hung: which call has not returned, by strand.
     """
 
     nvml: Any
     info: GpuInfo
     handle: Any
     clock: Clock
+    started: int = 0
     mig: Watch = field(default_factory=Watch)
     generation: int = 0
     trouble: Trouble | None = None
@@ -67,7 +68,7 @@ class Device:
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     tables: list[Table] = field(default_factory=list)
     _refused: dict[str, tuple[int, str]] = field(default_factory=dict)
-    _stale: dict[str, int] = field(default_factory=dict)
+    _stale: dict[tuple[str, tuple[str, ...]], int] = field(default_factory=dict)
     _forbidden: set[str] = field(default_factory=set)
     _unknown: int = 0
     _unknown_now: bool = False
@@ -92,6 +93,11 @@ class Device:
         """One metric of a call that gives several cannot be had until the handle is a new one."""
         self._refused[metric] = (code, detail or codes.meaning(code).text)
         self.doubt(metric)
+
+    def trust(self, probe: Probe) -> None:
+        """A call answered: what it says of the handle next time is news again."""
+        if self._stale:
+            self._stale.pop((probe.call.name, probe.call.metrics), None)
 
     def doubt(self, metric: str) -> None:
         """What was told of a metric counts no more until it is told again."""
@@ -167,21 +173,27 @@ class Device:
         """Find the GPU again at the next round."""
         self._retry_at = -math.inf
 
-    def states(self, probes: tuple[Probe, ...], told: frozenset[str]) -> Iterator[MetricState]:
-        """The availability of every metric of `probes`. told: the metrics with a value since they could be had."""
-        by_metric: dict[str, list[Probe]] = {}
-        for probe in probes:
+    def states(self, probes: tuple[tuple[str, Probe], ...], told: frozenset[str]) -> Iterator[MetricState]:
+        """The availability of every metric of `probes`, each with the strand that it belongs to.
+
+        told: the metrics with a value since they could be had.
+        """
+        by_metric: dict[str, dict[Probe, str]] = {}
+        for strand, probe in probes:
             for metric in probe.call.metrics:
-                by_metric.setdefault(metric, []).append(probe)
+                by_metric.setdefault(metric, {})[probe] = strand
         for metric, several in by_metric.items():
-            availability, detail = self._state(metric, several, told)
+            availability, detail = self._state(metric, list(several), set(several.values()), told)
             yield MetricState(self.uuid, metric, availability, detail)
 
-    def _state(self, metric: str, probes: list[Probe], told: frozenset[str]) -> tuple[Availability, str]:
+    def _state(
+        self, metric: str, probes: list[Probe], strands: set[str], told: frozenset[str]
+    ) -> tuple[Availability, str]:
         if self.trouble is not None:
             return ("lost" if self.trouble.lost else "absent"), self.trouble.text
-        if self.hung:
-            return "absent", next(iter(tuple(self.hung.values())), "")
+        hung = dict(self.hung)
+        if strands <= hung.keys():
+            return "absent", hung[min(strands)]
         if paused := next((probe.paused for probe in probes if probe.paused), ""):
             return "paused", paused
         return ("ok", "") if metric in told else self._refusal(metric, probes)
@@ -207,11 +219,12 @@ class Device:
 
     def _doubt(self, probe: Probe, code: int, now: float) -> None:
         """A handle may be stale; but where a new one did not help, the call itself is at fault."""
-        doubted = self._stale.setdefault(probe.call.name, self.generation)
+        which = probe.call.name, probe.call.metrics
+        doubted = self._stale.setdefault(which, self.generation)
         if doubted < self.generation:
             self._refuse(probe, code)
         elif math.isinf(self._retry_at):
-            self._stale[probe.call.name] = self.generation
+            self._stale[which] = self.generation
             self._put_off(now)
 
     def _not_found(self, code: int, now: float) -> None:

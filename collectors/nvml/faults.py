@@ -16,6 +16,8 @@ CODES_LIMIT = 64
 SAME_S = 10.0
 """Two reporters of one fault may be this far apart: the log is written at once, the event may wait for its thread."""
 LATEST_LIMIT = 32
+GPUS_LIMIT = 256
+"""GPUs that faults are counted of; the kernel's log may name addresses that no driver lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class FaultBook:
         Each report matches at most one of the other side, so that two faults that both sides saw are two.
         """
         with self._lock:
+            if fault.uuid not in self._gpus and len(self._gpus) >= GPUS_LIMIT:
+                return False
             counts = self._gpus.setdefault(fault.uuid, _Counts())
             for told in counts.unmatched:
                 same = told.xid == fault.xid and abs(told.at - fault.at) <= SAME_S

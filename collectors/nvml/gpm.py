@@ -42,6 +42,7 @@ METRICS: dict[int, tuple[str, float]] = {
 BOARD_ONLY = (20, 21, 60, 61)
 """Links belong to the board; of an instance they are not asked."""
 TRAFFIC = "gpu_nvlink_bytes_per_second"
+FUNCTION = "nvmlGpmMetricsGet"
 
 
 def reason(device: Device) -> str:
@@ -73,11 +74,12 @@ class Pair:
 
 @dataclass(eq=False)
 class Gpm:
-    """The GPM of one GPU. interval_s: how often it is read."""
+    """The GPM of one GPU. interval_s: how often it is read. started: of the library, see Device."""
 
     nvml: Any
     device: Device
     interval_s: float
+    started: int = 0
     _supported: bool | None = field(default=None, init=False)
     _pairs: dict[tuple[int | None, object], Pair] = field(default_factory=dict, init=False, repr=False)
     _query: tuple[Any, Any] | None = field(default=None, init=False, repr=False)
@@ -86,7 +88,7 @@ class Gpm:
     def call(self) -> Call:
         """The call of the GPM lane."""
         metrics = tuple(dict.fromkeys(metric for metric, _ in METRICS.values()))
-        return Call("nvmlGpmMetricsGet", metrics, self._read)
+        return Call(FUNCTION, metrics, self._read)
 
     def free(self) -> None:
         """Give every sample back to the driver."""
@@ -128,7 +130,15 @@ class Gpm:
         for gone in self._pairs.keys() - wanted.keys():
             self._pairs.pop(gone).free()
         for (gi_id, instance), labels in wanted.items():
-            yield from self._target(nvml, handle, gi_id, instance, labels)
+            try:
+                yield from self._target(nvml, handle, gi_id, instance, labels)
+            except nvml.NVMLError as error:
+                if gi_id is None or codes.meaning(int(error.value)).remedy != "handle":
+                    raise
+                # Made anew under the same number, or gone, since the layout was looked at: not the board's fault.
+                self.device.errors[FUNCTION, str(error.value)] += 1
+                self._pairs.pop((gi_id, instance)).free()
+                yield from (Sample(METRICS[number][0], math.nan, labels) for number in self._asked(labels))
 
     def _target(self, nvml: Any, handle: Any, gi_id: int | None, which: object, labels: Labels) -> Iterator[Sample]:
         pair = self._pairs.get((gi_id, which))

@@ -16,6 +16,7 @@ Calls = Callable[[Any, Device], tuple[Call, ...]]
 """(pynvml, device) -> the calls of a lane, built anew for each new handle."""
 
 BURST_LIMIT_S = 600.0
+AHEAD_S = 5.0
 
 
 @dataclass(eq=False, slots=True)
@@ -45,7 +46,8 @@ class Lane:
 
     def stamp(self, at: float) -> None:
         """Its newest value is of this time."""
-        self.told_at = max(self.told_at, at)
+        # What is dated far ahead was told before the clock went back.
+        self.told_at = at if self.told_at > at + AHEAD_S else max(self.told_at, at)
 
     def on(self, now: float) -> bool:
         """Whether it runs at present; a clock that went back ends a burst."""

@@ -20,7 +20,7 @@ GPUS_LIMIT = 256
 
 @dataclass(eq=False)
 class Library:
-    """state: idle = no driver here; failed = it refuses, `detail` says what to do.
+    """state: idle = no driver here; failed = it refuses, `detail` says what to do. started: how often it was, so far.
 
     deadline_s: how long a GPU may take to say what it is. One that hangs is left out and asked again later.
     """
@@ -29,6 +29,7 @@ class Library:
     state: State = "starting"
     detail: str = ""
     code: int = 0
+    started: int = 0
     nvml: Any = None
     _asking: dict[int, threading.Thread] = field(default_factory=dict, init=False, repr=False)
 
@@ -42,6 +43,7 @@ class Library:
             self._refused(int(error.value), str(error))
             return False
         self.nvml, self.state, self.code = pynvml, "reading", 0
+        self.started += 1
         return True
 
     def count(self) -> int:

@@ -7,10 +7,13 @@ driver holds up itself only, and never the caller.
 from __future__ import annotations
 
 import math
+import os
 import platform
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from autoscaler.clock import monotonic
 from autoscaler.errors import InputError
@@ -18,6 +21,7 @@ from autoscaler.ports import Clock
 from autoscaler.types import Batch, FloatArray, Labels
 from collectors.nvml.board import Periods
 from collectors.nvml.boards import Boards, Finding
+from collectors.nvml.controls import Act, Controls
 from collectors.nvml.fault_batches import FaultBatches
 from collectors.nvml.faults import Fault
 from collectors.nvml.identity import GpuInfo
@@ -71,6 +75,7 @@ class Nvml:
     _queue: deque[Batch] = field(default_factory=lambda: deque(maxlen=QUEUE_LIMIT), init=False, repr=False)
     _labels: Labels = field(init=False, repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
+    _pid: int = field(default_factory=os.getpid, init=False, repr=False)
     _watched: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _first: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _watch: threading.Thread | None = field(default=None, init=False, repr=False)
@@ -134,6 +139,9 @@ class Nvml:
 
     def stop(self) -> None:
         """Stop within a second; a thread that hangs in the driver is left behind, it ends with the process."""
+        if os.getpid() != self._pid:
+            # A forked child has neither our threads nor a driver of its own, and locks that nobody will give back.
+            return
         deadline = monotonic() + STOP_S
         self._stopping, self.boards.live = True, False
         self._watched.set()
@@ -188,6 +196,23 @@ class Nvml:
         """The last driver faults of a GPU, oldest first."""
         return self.rare.book.latest(uuid)
 
+    def readable(self) -> dict[str, int]:
+        """The GPUs that can be asked now: UUID -> a number that rises with each new handle."""
+        boards = {board.device.uuid: board.device for board in self.boards}
+        return {uuid: device.generation for uuid, device in boards.items() if device.trouble is None}
+
+    def controls(self, record: Callable[[Act], object]) -> Controls:
+        """What changes settings of the GPUs where a person allowed it; see Controls. Has nothing to do with reading."""
+        import pynvml
+
+        def handle(uuid: str) -> Any:
+            device = self.boards.by_uuid[uuid].device
+            if device.trouble is not None:
+                raise KeyError(uuid)
+            return device.handle
+
+        return Controls(pynvml, handle, record)
+
     def read(self) -> tuple[Batch, ...]:
         """What is due now over all GPUs, on the caller's thread: for a clock that is stepped."""
         now = self.clock.now()
@@ -208,7 +233,7 @@ class Nvml:
                 board.watch(now, self.deadline_s)
             self.listening.faults.tell_due(now)
             # The quick ones must not wait for one that hangs; of the slow ones nobody is in a hurry.
-            self.clock.wait(min(now + pause_s, max(self.quick_rota.look_at(now), now + PATIENCE_S / 2)), self._watched)
+            self.clock.wait(min(now + pause_s, max(self.quick_rota.look_at(now), now + PATIENCE_S / 10)), self._watched)
 
     def _hasten(self, uuid: str) -> None:
         board = self.boards.by_uuid.get(uuid)

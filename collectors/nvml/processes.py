@@ -17,6 +17,8 @@ SERIES_LIMIT = 64
 OWNERS_LIMIT = 1024
 CGROUP_BYTES = 65536
 NO_INSTANCE = 0xFFFFFFFF
+AHEAD_S = 5.0
+"""No sample is dated so far ahead of us."""
 SUCCESS, NOT_FOUND, NO_DATA = 0, 6, 21
 HOST_PID_NAMESPACE = 0xEFFFFFFC
 """Inode of the first PID namespace (PROC_PID_INIT_INO in include/linux/proc_ns.h of the kernel)."""
@@ -149,10 +151,12 @@ def _merged(told: Iterable[Any]) -> tuple[Process, ...]:
     return tuple(merged.values())
 
 
-def calls(owners: Owners, profiles: Callable[[int], str] = lambda gi_id: "") -> tuple[Call, ...]:
+def calls(
+    owners: Owners, profiles: Callable[[int], str] = lambda gi_id: "", now: Callable[[], float] = lambda: math.inf
+) -> tuple[Call, ...]:
     """The calls of one GPU; they remember the time of the last sample, so that a GPU found again needs new ones.
 
-    profiles: the MIG profile of a GPU instance, empty where it is not known.
+    profiles: the MIG profile of a GPU instance, empty where it is not known. now: Unix seconds, as the driver dates.
     """
     last_us = 0
 
@@ -177,6 +181,9 @@ def calls(owners: Owners, profiles: Callable[[int], str] = lambda gi_id: "") -> 
 
     def use(nvml: Any, handle: Any) -> Iterator[Sample]:
         nonlocal last_us
+        if last_us / 1e6 > now() + AHEAD_S:
+            # The clock went back: until it is as late again nothing would be new.
+            last_us = round(now() * 1e6)
         newest: dict[int, tuple[int, int]] = {}
         for told in _news(nvml, handle, last_us):
             # Entries that the driver left empty have no time; a share above 100 % is a known slip of the counter.

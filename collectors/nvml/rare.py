@@ -64,6 +64,6 @@ class Rare:
             *mig.calls(device.mig),
             *watched.calls(slow.CALLS),
             *links.CALLS,
-            *processes.calls(self.owners, profile),
+            *processes.calls(self.owners, profile, device.now),
             *scored,
         )

@@ -13,13 +13,18 @@ import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from autoscaler.clock import monotonic
 from autoscaler.ports import Clock
 from collectors.nvml.turns import SLACK_S
 
-QUICK_SHARE = 0.1
+log = structlog.get_logger(__name__)
+
+QUICK_SHARE = 0.2
 """A part that needs less than this share of the patience is quick: so many of them make one tour."""
-PROBATION = 5
+LATER_S = 0.002
+PROBATION = 10
 """Quick rounds in a row after which a part that was left alone comes back to the others."""
 
 
@@ -58,6 +63,7 @@ class Rota:
     _began: float = field(default=math.inf, init=False, repr=False)
     _next: float = field(default=math.inf, init=False, repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
+    _refused: bool = field(default=False, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def start(self) -> None:
@@ -102,7 +108,9 @@ class Rota:
 
     def look_at(self, now: float) -> float:
         """When `relieve` should be called next, Unix seconds."""
-        return (now if math.isfinite(self._began) else self._next) + self.patience_s
+        began = self._began
+        # A tour that is under way: when its time is up. A little later, or that would be found to be not quite so.
+        return (self._next if math.isinf(began) else now - (monotonic() - began)) + self.patience_s + LATER_S
 
     def relieve(self) -> None:
         """If the tour takes too long, leave the present part to the thread that is in it; another one goes on."""
@@ -110,17 +118,32 @@ class Rota:
             held = self._busy_with
             if self._stopping or held is None or monotonic() - self._began < self.patience_s:
                 return
-            self._together = tuple(part for part in self._together if part is not held)
             self._alone[held] = threading.Event()
-            self._lead()
+            together, self._together = self._together, tuple(part for part in self._together if part is not held)
+            try:
+                self._lead()
+            except RuntimeError as error:
+                # No more threads are to be had: the others wait for the one that hangs, and this is tried again.
+                del self._alone[held]
+                self._together = together
+                if not self._refused:
+                    log.warning("gpus wait for one that hangs", reason=str(error), next_step="allow more threads")
+                self._refused = True
+            else:
+                self._refused = False
 
     # --- on the threads -----------------------------------------------------------------------------------------
 
     def _lead(self) -> None:
-        self._busy_with, self._began = None, math.inf
-        self._leader = threading.Thread(target=self._go_round, name=f"nvml {self.name}", daemon=True)
-        self._threads = [*(thread for thread in self._threads if thread.is_alive()), self._leader]
-        self._leader.start()
+        before = self._leader, self._busy_with, self._began
+        leader = threading.Thread(target=self._go_round, name=f"nvml {self.name}", daemon=True)
+        self._leader, self._busy_with, self._began = leader, None, math.inf
+        try:
+            leader.start()
+        except RuntimeError:
+            self._leader, self._busy_with, self._began = before
+            raise
+        self._threads = [*(thread for thread in self._threads if thread.is_alive()), leader]
 
     def _go_round(self) -> None:
         while not self._stopping:

@@ -26,6 +26,8 @@ ROOM, ROOM_LIMIT = 256, 16384
 """Samples of one answer; drivers are said to keep 100 to 120 of a kind. Grown when a driver keeps more."""
 GAP_PERIODS = 2.0
 """A hole of so many sampling periods, right where the buffer begins, is one that it has overwritten."""
+AHEAD_US = 5_000_000
+"""No sample is dated so far ahead of us."""
 OVERRUN = "overrun"
 FUNCTION = "nvmlDeviceGetSamples"
 
@@ -111,6 +113,10 @@ class Drain:
         """The call that drains it; the newest sample stands for the metric where no gauge tells it."""
 
         def read(_nvml: Any, handle: Any) -> tuple[Sample, ...]:
+            now_us = round(self.device.now() * 1e6)
+            if self.last_us > now_us + AHEAD_US:
+                # The clock went back, and the driver's times with it: until it is as late again nothing would be new.
+                self.last_us = now_us
             at_us, values = buffer.drain(handle, self.kind.number, self.last_us)
             if not len(at_us):
                 return ()

@@ -170,6 +170,7 @@ class Strand:
                 # A call that had nothing to ask proves nothing.
                 self.heard += bool(samples)
                 probe.answered()
+                device.trust(probe)
                 return samples
             if not device.judge(probe, code, now):
                 self.heard += codes.meaning(code).remedy == "no_news"

@@ -3,7 +3,7 @@
 
 #include "nvml_types.h"
 
-#define NAP_US 20000 /* how soon a wait notices an event; each nap costs the process that is measured */
+#define NAP_US 100000 /* how soon a wait notices an event; each nap costs the process that is measured, a driver needs none */
 
 struct event_set {
     struct scenario *scenario;
