@@ -6,16 +6,14 @@ then touches only those that breach or are under way, so that its cost is that o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoscaler.ruleset import Rule, RuleSet, SeriesAlert
-from autoscaler.types import Alert, Bands, Frame, Labels, Severity, Verdict
-from autoscaler.words import amount, seconds
+from autoscaler.sight import Sight, View
+from autoscaler.types import Alert, Frame, Keys, Labels, Newest, Severity, Verdict
 
 FOLLOWED = 1000
 """Series that one alert follows by themselves. More at once is one event, told by one alert that counts the rest: a
@@ -34,30 +32,19 @@ class Terms:
     silence_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What the sample taken `at` says of a condition; `met` None = it cannot tell. since: when it became true."""
-
-    met: bool | None
-    at: float
-    text: str = ""
-    value: float | None = None
-    since: float | None = None
-
-
 def follow(
     rules: RuleSet,
     verdicts: Sequence[Verdict],
-    series: Mapping[str, Frame],
+    series: Mapping[str, Frame | Newest],
     before: Mapping[str, Alert],
     now: float,
     lost: Mapping[str, str] | None = None,
 ) -> Mapping[str, Alert]:
     """Every alert of the pool that is not inactive, by key, after this tick.
 
-    verdicts: as in a decision; a rule without one cannot be judged, which keeps its alert as it is. series: the frame
-    of each series alert by name, judged point last; without a frame its alerts stay as they are. before: the result
-    of the tick before. lost: signal -> since when and why it has had no value for longer than it may be held, empty =
+    verdicts: as in a decision; a rule without one cannot be judged, which keeps its alert as it is. series: what is
+    known of each series alert's metric, by name; what is left out stays as it is. before: the result of the tick
+    before. lost: signal -> since when and why it has had no value for longer than it may be held, empty =
     it is there; a signal that is left out cannot be judged.
     """
     by_name: dict[str, dict[str, Alert]] = {}
@@ -182,26 +169,26 @@ def _follow_rule(rule: Rule, severity: Severity, alert: Alert, verdict: Verdict 
 
 
 def _follow_series(
-    spec: SeriesAlert, pool: str, frame: Frame | None, before: Mapping[str, Alert], now: float
+    spec: SeriesAlert, pool: str, series: Frame | Newest | None, before: Mapping[str, Alert], now: float
 ) -> Iterable[Alert]:
     """The alerts of one metric: those of the series that breach, then those that were under way and do not."""
     terms = Terms(spec.for_s, spec.keep_firing_for_s, spec.silence_s)
-    if frame is None or frame.values.shape[1] == 0:
+    view = None if series is None else View.of(spec, series)
+    if view is None:
         return [_settled(alert, terms, now) for alert in before.values()]
-    view = _View(spec, frame)
     found: dict[str, Alert] = {}
     rest = _rest(spec, pool, before)
     before = {key: alert for key, alert in before.items() if key != rest.key}
-    followed, more = _within_limit(view.breaching(), frame, before)
+    followed, more = _within_limit(view.breaching(), view.keys, before)
     for row in followed:
-        labels = frame.keys[row].labels
+        labels = view.keys[row].labels
         key = _key(spec.name, labels)
         alert = before.get(key) or _blank(key, pool, spec.name, spec.severity, labels)
         alert = alert if alert.labels is labels else replace(alert, labels=labels)
         found[key] = advance(alert, view.sight(row), terms, now)
     quiet = {a.labels: a for key, a in before.items() if key not in found}
     active = [labels for labels, a in quiet.items() if a.state in ("pending", "firing")]
-    rows = _rows(frame, active) if active else {}
+    rows = view.keys.rows(active)
     for labels, alert in quiet.items():
         if alert.state == "resolved":
             found[alert.key] = _settled(alert, terms, now)
@@ -211,7 +198,7 @@ def _follow_series(
             found[alert.key] = _ended(alert, now, f"{spec.metric} of this series is no longer reported")
     text = f"{more:,} more series of {spec.metric} breach than the {FOLLOWED:,} that are followed one by one"
     over = more > 0 if more or np.isfinite(view.value).any() else None
-    found[rest.key] = advance(rest, Sight(over, float(frame.at[-1]), text, float(more)), terms, now)
+    found[rest.key] = advance(rest, Sight(over, view.at, text, float(more)), terms, now)
     return found.values()
 
 
@@ -221,81 +208,15 @@ def _rest(spec: SeriesAlert, pool: str, before: Mapping[str, Alert]) -> Alert:
     return before.get(key) or _blank(key, pool, spec.name, spec.severity)
 
 
-def _within_limit(breaching: list[int], frame: Frame, before: Mapping[str, Alert]) -> tuple[list[int], int]:
+def _within_limit(breaching: list[int], keys: Keys, before: Mapping[str, Alert]) -> tuple[list[int], int]:
     """The breaching rows to follow, those with an alert first, and how many others there are."""
     if len(breaching) + len(before) <= FOLLOWED:
         return breaching, 0
-    known = set(_rows(frame, [a.labels for a in before.values()]).values())
+    known = set(keys.rows(a.labels for a in before.values()).values())
     old = [row for row in breaching if row in known]
     new = [row for row in breaching if row not in known][: max(0, FOLLOWED - len(before))]
     return old + new, len(breaching) - len(old) - len(new)
 
 
-class _View:
-    """The newest point of every series of a frame against the band of the points before it."""
-
-    def __init__(self, spec: SeriesAlert, frame: Frame) -> None:
-        first = int(np.searchsorted(frame.at, float(frame.at[-1]) - spec.lookback_s - 1e-6))
-        before = slice(min(first, frame.at.size - 1), -1)
-        history = replace(frame, at=frame.at[before], values=frame.values[:, before], lower=None, upper=None)
-        self.spec, self.frame = spec, frame
-        self.bands: Bands = spec.threshold.bands(history)
-        self.value = frame.values[:, -1]
-        self.outside = self._outside()
-
-    def _outside(self) -> NDArray[np.bool_]:
-        """Whether the condition of each series is met; NaN on either side never is."""
-        outside: NDArray[np.bool_] = np.zeros(self.value.shape, dtype=np.bool_)
-        if self.spec.direction != "below":
-            outside |= (self.value > self.bands.upper) & (self.value < np.inf)
-        if self.spec.direction != "above":
-            outside |= (self.value < self.bands.lower) & (self.value > -np.inf)
-        return outside
-
-    def breaching(self) -> list[int]:
-        """Rows whose condition is met by a fresh sample."""
-        return [row for row in np.flatnonzero(self.outside).tolist() if self.frame.quality[row] == "fresh"]
-
-    def sight(self, row: int) -> Sight:
-        """What the newest point of one series says, in words."""
-        value, lower, upper = float(self.value[row]), float(self.bands.lower[row]), float(self.bands.upper[row])
-        at = float(self.frame.last_at[row])
-        at = float(self.frame.at[-1]) if math.isnan(at) else at
-        met = bool(self.outside[row]) and self.frame.quality[row] == "fresh"
-        if not met and not self._proves_calm(row, value, lower, upper):
-            return Sight(None, at)
-        return Sight(met, at, _text(self.spec, value, lower, upper), value)
-
-    def _proves_calm(self, row: int, value: float, lower: float, upper: float) -> bool:
-        needed = {"above": (upper,), "below": (lower,), "outside": (lower, upper)}[self.spec.direction]
-        clipped = self.bands.clipped is not None and bool(self.bands.clipped[row]) and self.spec.direction != "below"
-        known = math.isfinite(value) and not any(map(math.isnan, needed))
-        return known and not clipped and self.frame.quality[row] == "fresh"
-
-
-def _rows(frame: Frame, wanted: Iterable[Labels]) -> dict[Labels, int]:
-    """The row of each label set that the frame has."""
-    # Alerts usually hold the very tuples of the frame's keys. Asking for those by identity is three times faster than
-    # hashing every label of every series; both sides are alive, so an equal id is the same tuple.
-    by_id = {id(labels): labels for labels in wanted}
-    found = {key.labels: row for row, key in enumerate(frame.keys) if id(key.labels) in by_id}
-    missing = {labels for labels in by_id.values() if labels not in found}
-    if missing:
-        found |= {key.labels: row for row, key in enumerate(frame.keys) if key.labels in missing}
-    return found
-
-
 def _key(name: str, labels: Labels) -> str:
     return f"{name}{{{','.join(f'{label}={value!r}' for label, value in labels)}}}"
-
-
-def _text(spec: SeriesAlert, value: float, lower: float, upper: float) -> str:
-    """`gpu_power_watts 812 is above its band 380 to 640 (3 sigma of the last 1 h)`."""
-    place = "above" if value > upper else "below" if value < lower else "inside"
-    if math.isinf(lower) or math.isinf(upper):
-        bound = upper if math.isinf(lower) else lower
-        place = {"above": "above", "below": "below", "inside": "not above" if math.isinf(lower) else "not below"}[place]
-        text = f"{spec.metric} {amount(value)} is {place} {amount(bound)}"
-    else:
-        text = f"{spec.metric} {amount(value)} is {place} its band {amount(lower)} to {amount(upper)}"
-    return f"{text} ({spec.text} of the last {seconds(spec.lookback_s)})" if spec.lookback_s else text

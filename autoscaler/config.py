@@ -17,6 +17,7 @@ from autoscaler.tokens import Token
 DAY_S = 86400.0
 LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 MAX_REPLICAS_LIMIT = 100_000
+MAX_SERIES_LIMIT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,10 @@ class Config:
     """Everything that the service is told besides its rules.
 
     rules: files and folders of rule files. host, port: where the API listens; port 0 takes any free one. tokens: empty
-    means that only this machine may ask. raw_window_s: raw series kept in memory. history_s: pool signals read back
-    after a restart. retention_days: pool signals kept on disk. max_replicas: upper bound of pools that name none.
-    region: for offers that name none. shadow: observe and decide, but withhold every action. places: where each
-    setting was written, for messages.
+    means that only this machine may ask. raw_window_s: raw series kept in memory. max_series, max_text_bytes: what they
+    may take there. history_s: pool signals read back after a restart. retention_days: pool signals kept on disk.
+    max_replicas: upper bound of pools that name none. region: for offers that name none. shadow: observe and decide,
+    but withhold every action. places: where each setting was written, for messages.
     """
 
     data_dir: Path = Path("sigmascale-data")
@@ -128,11 +129,19 @@ class Config:
     max_replicas: int | None = None
     region: str = ""
     raw_window_s: float = 1200.0
+    max_series: int = 200_000
+    max_series_per_pool: int | None = None
+    max_text_bytes: int = 512 << 20
     history_s: float = 7 * DAY_S
     retention_days: int = 28
     shadow: bool = False
     log_format: Literal["console", "json"] = "console"
     places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def series_per_pool(self) -> int:
+        """Raw series of one pool; three quarters of all, so that no pool takes the room of every other."""
+        return self.max_series * 3 // 4 if self.max_series_per_pool is None else self.max_series_per_pool
 
     @property
     def loopback(self) -> bool:
@@ -207,12 +216,16 @@ def _paths(config: Config) -> Iterator[Finding]:
 
 def _numbers(config: Config) -> Iterator[Finding]:
     if config.max_replicas is not None and not 1 <= config.max_replicas <= MAX_REPLICAS_LIMIT:
-        yield (
-            "max_replicas",
-            f"{config.max_replicas} is not between 1 and {MAX_REPLICAS_LIMIT}; write another",
-        )
+        yield "max_replicas", f"{config.max_replicas} is not between 1 and {MAX_REPLICAS_LIMIT}; write another"
     if not 60 <= config.raw_window_s <= DAY_S:
         yield "raw_window", f"{config.raw_window_s:g} s is not between 1m and 1d; 20m is the default"
+    if not 1000 <= config.max_series <= MAX_SERIES_LIMIT:
+        yield "max_series", f"{config.max_series} is not between 1000 and {MAX_SERIES_LIMIT}; 200000 is the default"
+    elif not 1 <= config.series_per_pool <= config.max_series:
+        rule = f"is not between 1 and max_series, which is {config.max_series}; lower it or raise that"
+        yield "max_series_per_pool", f"{config.series_per_pool} {rule}"
+    if not 1 << 20 <= config.max_text_bytes <= 64 << 30:
+        yield "max_text", f"{config.max_text_bytes} bytes are not between 1MiB and 64GiB; 512MiB is the default"
     if not 1 <= config.retention_days <= 3660:
         yield "retention", f"{config.retention_days} days are not between 1d and 3660d; 28d is the default"
     elif config.history_s > config.retention_days * DAY_S:

@@ -65,4 +65,6 @@ def _default(name: str, value: object) -> str:
         return f"`{units.duration_text(value)}`"
     if value in (None, "", [], {}):
         return "none"
+    if name == "max_text":
+        return f"`{int(str(value)) >> 20}MiB`"
     return f"`{value}d`" if name == "retention" else f"`{value}`"

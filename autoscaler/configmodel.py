@@ -34,9 +34,14 @@ def _days(text: str) -> int:
     return int(seconds / DAY_S)
 
 
+def _size(text: str) -> int:
+    return int(units.size_bytes(text))
+
+
 Duration = Annotated[float, BeforeValidator(units.duration_s)]
 Days = Annotated[int, BeforeValidator(_days)]
 Count = Annotated[int, BeforeValidator(units.count)]
+Size = Annotated[int, BeforeValidator(_size)]
 Flag = Annotated[bool, BeforeValidator(units.flag)]
 Words = Annotated[list[str], BeforeValidator(_listed)]
 
@@ -96,6 +101,9 @@ class Settings(BaseModel):
     max_replicas: Count | None = Field(default=None, description="upper bound of pools whose file gives none")
     region: str = Field(default="", description="region of offers that name none")
     raw_window: Duration = Field(default=1200.0, description="how long raw series stay in memory")
+    max_series: Count = Field(default=200_000, description="raw series in memory; what is beyond is refused and told")
+    max_series_per_pool: Count | None = Field(default=None, description="of one pool; three quarters of max_series")
+    max_text: Size = Field(default=512 << 20, description="what names and labels of all pages' series may take")
     history: Duration = Field(default=7 * DAY_S, description="how much of the pools' signals a restart reads back")
     retention: Days = Field(default=28, description="how many days of the pools' signals stay on disk")
     shadow: Flag = Field(default=False, description="observe and decide, but withhold every action")

@@ -6,9 +6,9 @@ Nothing is counted here: a page is rendered from the board and from what the par
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import get_args
 
 import psutil
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,102 +17,9 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from autoscaler.board import Board, PoolView
+from autoscaler.counts import Counts
 from autoscaler.ownmetrics import METRICS
-from autoscaler.types import Labels, Override, Quality
-
-
-class LoopStats(Protocol):
-    """What the loop counts."""
-
-    ticks: int
-    failures: int
-    journal_failures: int
-    last_pass_s: float
-    slowest_pass_s: float
-    late_s: float
-    journal_s: float
-
-
-class ProviderCalls(Protocol):
-    """What is counted about one provider."""
-
-    observed: int
-    observe_failures: int
-    applied: int
-    apply_failures: int
-    observe_s: float
-
-
-class StoreStats(Protocol):
-    """What the store counts."""
-
-    @property
-    def series(self) -> int: ...
-    @property
-    def stored(self) -> int: ...
-    @property
-    def unusable(self) -> int: ...
-    @property
-    def late(self) -> int: ...
-    @property
-    def over_limit(self) -> int: ...
-    @property
-    def malformed(self) -> int: ...
-    @property
-    def memory_bytes(self) -> int: ...
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def lost(self) -> int: ...
-
-
-class ReceiverStatus(Protocol):
-    """What is counted about one receiver of notifications."""
-
-    @property
-    def receiver(self) -> str: ...
-    @property
-    def queued(self) -> int: ...
-    @property
-    def delivered(self) -> int: ...
-    @property
-    def failed_attempts(self) -> int: ...
-    @property
-    def refused(self) -> int: ...
-    @property
-    def expired(self) -> int: ...
-    @property
-    def dropped(self) -> int: ...
-
-
-class TargetStatus(Protocol):
-    """How one scraped page does."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def labels(self) -> Labels: ...
-    @property
-    def up(self) -> bool: ...
-    @property
-    def last_at(self) -> float | None: ...
-    @property
-    def error(self) -> str: ...
-    @property
-    def rejected(self) -> int: ...
-    @property
-    def duration_s(self) -> float: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the parts of the service count; None or empty = that part does not run."""
-
-    loop: LoopStats | None = None
-    providers: Mapping[str, ProviderCalls] = field(default_factory=dict)
-    store: StoreStats | None = None
-    receivers: Sequence[ReceiverStatus] = ()
-    targets: Sequence[TargetStatus] = ()
+from autoscaler.types import Override, Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +53,8 @@ class _Page(Collector):
 
     def collect(self) -> Iterable[Family]:
         points: dict[str, dict[tuple[str, ...], float]] = {metric.name: {} for metric in METRICS}
-        for part in (self._pools(), _loop(self.counts), _samples(self.counts), _process(self.moment)):
+        counted = (_loop(self.counts), _samples(self.counts), _pushes(self.counts))
+        for part in (self._pools(), *counted, _process(self.moment)):
             for name, labels, value in part:
                 # Parts of the same name, such as two receivers on one host, are one series: their sum.
                 points[name][labels] = points[name].get(labels, 0.0) + value
@@ -162,6 +70,9 @@ class _Page(Collector):
             for name, value in _pool_numbers(view, self.moment.now):
                 yield name, (pool,), value
             yield from _signal_numbers(pool, view)
+            absent = {f.signal for f in self.counts.findings.get(pool, ()) if f.absent}
+            for signal in view.rules.signals:
+                yield "signal_absent", (pool, signal.name), float(signal.name in absent)
             for (severity, state), count in Counter((a.severity, a.state) for a in view.alerts).items():
                 yield "alerts", (pool, severity, state), count
         for (pool, kind), count in Counter((o.pool, o.kind) for o in self.moment.overrides).items():
@@ -224,6 +135,7 @@ def _samples(counts: Counts) -> Iterator[Point]:
     store = counts.store
     if store is not None:
         yield "samples_total", (), store.stored
+        yield "samples_repeated_total", (), store.repeated
         for reason in ("unusable", "late", "over_limit", "malformed"):
             yield "samples_refused_total", (reason,), getattr(store, reason)
         yield "store_series", (), store.series
@@ -234,6 +146,20 @@ def _samples(counts: Counts) -> Iterator[Point]:
         yield "notifications_queued", (r.receiver,), r.queued
         for outcome in ("delivered", "failed_attempts", "refused", "expired", "dropped"):
             yield "notifications_total", (r.receiver, outcome), getattr(r, outcome)
+
+
+def _pushes(counts: Counts) -> Iterator[Point]:
+    if counts.push is None:
+        return
+    yield "push_queued_batches", (), counts.push.queued
+    yield "push_sources", (), counts.push.sources
+    for status in counts.push.status():
+        yield "push_requests_total", (status.kind, "taken"), status.taken
+        yield "push_samples_total", (status.kind,), status.samples
+        for reason, count in status.refused.items():
+            yield "push_requests_total", (status.kind, reason), count
+        for reason, count in status.skipped.items():
+            yield "push_skipped_total", (status.kind, reason), count
 
 
 def _process(moment: Moment) -> Iterator[Point]:

@@ -26,9 +26,10 @@ from autoscaler.planner import admit, plan
 from autoscaler.ports import Clock, Collector
 from autoscaler.reports import Reports
 from autoscaler.ruleset import RuleSet
+from autoscaler.sight import moments_suffice
 from autoscaler.store import Store
 from autoscaler.timetable import Timetable
-from autoscaler.types import Action, Alert, Decision, Fleet, Frame, Instance, Memory, Outcome, Past, Plan, World
+from autoscaler.types import Action, Alert, Decision, Fleet, Frame, Instance, Memory, Newest, Outcome, Past, Plan, World
 
 log = structlog.get_logger()
 
@@ -65,7 +66,8 @@ class Loop:
     """Everything that a running service, a shadow, a replay or a simulation plugs together.
 
     `rules` gives the rule sets in force, by pool; `hands` the provider dispatches, by provider name; `notify` is told
-    about alerts whose receivers must hear of them and returns at once.
+    about alerts whose receivers must hear of them and returns at once; `lost` says which signals of a pool are gone,
+    as `alerts.follow` takes it.
     """
 
     clock: Clock
@@ -76,12 +78,14 @@ class Loop:
     hands: Mapping[str, Dispatch]
     board: Board = field(default_factory=Board)
     notify: Callable[[Sequence[Alert]], None] = lambda _: None
+    lost: Callable[[str], Mapping[str, str]] = lambda _: {}
     max_launches: int = 50
     stats: Stats = field(default_factory=Stats)
     _memory: dict[str, Memory] = field(default_factory=dict)
     _timetable: Timetable = field(default_factory=Timetable)
     _answers: Answers = field(default_factory=Answers)
     _broken: dict[str, str] = field(default_factory=dict)
+    _news: set[str] = field(default_factory=set)
     _reports: Reports = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,8 +111,10 @@ class Loop:
         woken = False
         while (stop is None or not stop.is_set()) and (until is None or self.clock.now() < until):
             now = self.stats.pass_began_at = self.clock.now()
-            touched = self._collect(now)
-            due = self._due(now, touched if woken else set())
+            # A pass that nobody woke may find samples just before their waker calls; they are news when it does.
+            self._news |= self._collect(now)
+            due = self._due(now, self._news if woken else set())
+            self._news = set() if woken else self._news - {r.pool for r in due}
             if due:
                 self.tick(now, due)
             self.stats.pass_began_at = None
@@ -200,12 +206,17 @@ class Loop:
         )
         decision = decide(rules, world, memory)
         planned = plan(rules, decision, world, memory)
-        memory = replace(memory, alerts=alerts.follow(rules, decision.verdicts, world.series, memory.alerts, now))
+        lost = self.lost(rules.pool)
+        told = alerts.follow(rules, decision.verdicts, world.series, memory.alerts, now, lost)
+        memory = replace(memory, alerts=told)
         return Considered(rules, fleet, decision, planned, outcomes, memory)
 
-    def _series(self, rules: RuleSet, now: float) -> dict[str, Frame]:
-        raw = self.store.raw
-        return {a.name: raw(rules.pool, a.metric, a.where, now, a.lookback_s) for a in rules.alerts}
+    def _series(self, rules: RuleSet, now: float) -> dict[str, Frame | Newest]:
+        found: dict[str, Frame | Newest] = {}
+        for a in rules.alerts:
+            read = self.store.newest if moments_suffice(a.threshold) else self.store.raw
+            found[a.name] = read(rules.pool, a.metric, a.where, now, a.lookback_s)
+        return found
 
     # --- record, apply ------------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ class Metric:
 POOL = ("pool",)
 SIGNAL = ("pool", "signal")
 CALL = ("provider", "call")
+PUSHED = ("kind", "outcome")
+SKIPPED = ("kind", "reason")
 
 SECTIONS: Mapping[str, tuple[Metric, ...]] = {
     "Pools": (
@@ -47,6 +49,7 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric("signal_value", "gauge", "Value of a signal at the last decision; absent when unknown.", SIGNAL),
         Metric("signal_age_seconds", "gauge", "Age of a signal's newest value at the last decision.", SIGNAL),
         Metric("signal_quality", "gauge", "1 for the quality that a signal has, else 0.", (*SIGNAL, "quality")),
+        Metric("signal_absent", "gauge", "1 while the rules have nothing to read for a signal, else 0.", SIGNAL),
         Metric("alerts", "gauge", "Alerts of a pool by state.", ("pool", "severity", "state")),
         Metric("overrides", "gauge", "Overrides in force.", ("pool", "kind")),
     ),
@@ -70,11 +73,19 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric("scrape_duration_max_seconds", "gauge", "Time of the slowest among the last scrapes."),
         Metric("lines_rejected", "gauge", "Lines of the last pages that are not samples."),
         Metric("samples_total", "counter", "Samples taken into the store."),
+        Metric("samples_repeated_total", "counter", "Samples that only said again what was known, and are not stored."),
         Metric("samples_refused_total", "counter", "Samples that the store refused.", ("reason",)),
         Metric("store_series", "gauge", "Raw series in memory."),
         Metric("store_memory_bytes", "gauge", "Memory of raw series and of the pools' signals."),
         Metric("store_unwritten_points", "gauge", "Points of pool signals that wait for the disk."),
         Metric("store_lost_points_total", "counter", "Points of pool signals that never reached the disk."),
+    ),
+    "Pushes": (
+        Metric("push_requests_total", "counter", "Bodies that others pushed, by what became of them.", PUSHED),
+        Metric("push_samples_total", "counter", "Samples and alerts taken from what others pushed.", ("kind",)),
+        Metric("push_skipped_total", "counter", "Parts of pushed bodies that are no samples of use.", SKIPPED),
+        Metric("push_queued_batches", "gauge", "Batches of pushed samples that wait for the next tick."),
+        Metric("push_sources", "gauge", "Sources whose samples are pushed."),
     ),
     "Notifications": (
         Metric("notifications_total", "counter", "Messages by what became of them.", ("receiver", "outcome")),

@@ -15,6 +15,7 @@ from autoscaler.types import (
     Batch,
     Fleet,
     Frame,
+    Moments,
     Outcome,
     Outlook,
     Past,
@@ -63,6 +64,19 @@ class Threshold(Protocol):
 
     def bands(self, history: Frame) -> Bands:
         """Bounds of each series from the values given; the caller leaves the judged point out."""
+        ...
+
+
+class OfMoments(Protocol):
+    """A threshold that may do without the values: for 100,000 series their moments are at hand and cost nothing."""
+
+    @property
+    def moments_suffice(self) -> bool:
+        """Whether it does without, as it is configured."""
+        ...
+
+    def bands_of(self, past: Moments) -> Bands:
+        """What `bands` would say of values with these moments."""
         ...
 
 

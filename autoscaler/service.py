@@ -18,9 +18,9 @@ from autoscaler.api.serve import Server
 from autoscaler.board import Board
 from autoscaler.clock import SystemClock
 from autoscaler.config import Config, PlugInConfig
+from autoscaler.counts import Counts
 from autoscaler.dispatch import Dispatch, Threaded, Unavailable
 from autoscaler.errors import InputError, StorageError
-from autoscaler.exposition import Counts
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.notify import Notifier
@@ -29,7 +29,7 @@ from autoscaler.rulefile.reader import Defaults
 from autoscaler.rulefile.watch import RuleBook
 from autoscaler.selfcheck import SelfCheck
 from autoscaler.sources import Sources
-from autoscaler.store import Store
+from autoscaler.store import Limits, Store
 from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
 from autoscaler.watchdog import Watchdog
 from collectors.pages.hints import how_to_get
@@ -37,6 +37,9 @@ from collectors.pages.hints import how_to_get
 log = structlog.get_logger()
 
 CHORES_S = 1.0
+FLUSH_EVERY = 5
+"""Chores between two writes of points to disk: each costs as much as all other chores, and what a crash loses of them
+are seconds of curves, not decisions."""
 STOP_S = 10.0
 
 
@@ -60,12 +63,18 @@ class Service:
             self.journal = Journal(f"sqlite:///{config.data_dir.absolute() / 'journal.db'}")
             ends.callback(self.journal.close)
             self.store = Store(
-                config.data_dir / "metrics", config.raw_window_s, config.history_s, config.retention_days
+                config.data_dir / "metrics",
+                config.raw_window_s,
+                config.history_s,
+                config.retention_days,
+                Limits(config.max_series, config.series_per_pool, forget_s=config.raw_window_s),
             )
             ends.callback(self._close_store)
-            self._selfcheck = SelfCheck(self.rulebook.current, self.store, self.board, self.clock, how_to_get)
             self._plug_ins = PlugIns(config, self.clock, self.board.wake, self.rulebook.current)
             self.sources = Sources(config, self._plug_ins, self.board, self.clock)
+            self._selfcheck = SelfCheck(
+                self.rulebook.current, self.store, self.board, self.clock, how_to_get, self.sources.problems
+            )
             self._server = self._api()
             ends.callback(self._server.stop)
             self._providers: dict[str, Any] = {}
@@ -162,24 +171,30 @@ class Service:
 
     def _do_chores(self) -> None:
         """Changed rule files, points to disk, clock jumps: what must be done often and never inside a tick."""
-        told = ""
+        told, turn = "", 0
         while not self._stopping.is_set():
+            turn += 1
             for change in self.rulebook.poll():
                 log.info("rules " + change.kind, pool=change.pool, file=change.file, faults=[*map(str, change.faults)])
                 self._add_hands()
                 self.board.wake.set()
-            try:
-                self.store.flush()
-                told = ""
-            except StorageError as error:
-                if str(error) != told:
-                    told = str(error)
-                    log.error("points wait for the disk", problem=told)
+            if turn % FLUSH_EVERY == 1:
+                told = self._flush(told)
             self._selfcheck.run()
             while self.clock.jumps:
                 jump = self.clock.jumps.popleft()
                 log.warning("the system clock jumped; scale-in windows start afresh", seconds=round(jump, 1))
             self._stopping.wait(CHORES_S)
+
+    def _flush(self, told: str) -> str:
+        """Points to disk; says what refuses them unless that was `told` already, and returns it."""
+        try:
+            self.store.flush()
+        except StorageError as error:
+            if str(error) != told:
+                log.error("points wait for the disk", problem=str(error))
+            return str(error)
+        return ""
 
     # --- parts --------------------------------------------------------------------------------------------------
 
@@ -227,6 +242,7 @@ class Service:
             counts=self._counts,
             receiver=self.sources.push,
             findings=self._selfcheck.findings,
+            problems=lambda: (*self.store.problems(), *self.sources.refusals()),
         )
         config = self.config
         return Server(create_app(deps), config.host, config.port, config.tls_cert, config.tls_key)

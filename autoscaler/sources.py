@@ -11,6 +11,7 @@ from autoscaler.board import Board
 from autoscaler.config import Config, Discovery, PlugInConfig
 from autoscaler.plugged import PlugIns
 from autoscaler.ports import Clock, Collector
+from collectors.pages.reader import Room
 from collectors.scraping.scraper import Scraper
 from collectors.scraping.service_discovery import Listing, ServiceDiscovery
 from collectors.scraping.target_groups import Manner
@@ -28,7 +29,8 @@ class Sources:
         self._board = board
         self._static = static_targets(config.targets)
         self._discovery = ServiceDiscovery([_listing(d) for d in config.discovery], clock)
-        self.scraper = Scraper(self._targets, clock, board.wake)
+        room = Room(config.max_series + config.max_series // 4, config.max_text_bytes)
+        self.scraper = Scraper(self._targets, clock, board.wake, room=room)
         self.push: Any = plug_ins.configured("collectors", self._push_config())
         beside = [c for c in config.collectors if c.plug_in != "push"]
         self.named: dict[str, Any] = {c.name: plug_ins.configured("collectors", c) for c in beside}
@@ -42,6 +44,17 @@ class Sources:
         """(pool, signal) -> why the store that was asked for it has no number now."""
         asking = [part for part in self.named.values() if hasattr(part, "queries") and hasattr(part, "status")]
         return {(q.pool, q.signal): q.error for part in asking for q in part.status() if q.error}
+
+    def refusals(self) -> tuple[str, ...]:
+        """What there was no room for among the pages' series, in words."""
+        room = self.scraper.room
+        if not room.refused:
+            return ()
+        return (
+            f"new series on pages were refused {room.refused} times: all pages together have {room.series} series, the "
+            f"limit is {room.series_limit}, with {room.text_bytes >> 20} MiB of text, the limit is "
+            f"{room.text_limit >> 20} MiB; scrape fewer targets, or raise max_series and max_text",
+        )
 
     def start(self, ends: ExitStack) -> None:
         """Start everything; how to stop it is left on `ends`."""

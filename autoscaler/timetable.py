@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 from autoscaler.ruleset import RuleSet
 
 EARLY_SHARE = 0.2
-"""New data may start a tick early, but not sooner than this share of the pool's tick after the last one."""
+"""New data starts a tick early, but not sooner than this share of the pool's tick after the last one."""
 
 
 @dataclass(slots=True)
 class Timetable:
-    """The last and the next tick of every pool. `late_s`: how late the pool that was asked for last is."""
+    """The last and the next tick of every pool. `late_s`: how late the pool that was asked for last is.
+
+    Time in which nobody asked, before a start, makes no pool late.
+    """
 
     late_s: float = 0.0
     _due_at: dict[str, float] = field(default_factory=dict)
     _ticked_at: dict[str, float] = field(default_factory=dict)
+    _asked_since: float | None = None
 
     def ticked(self, pool: str, tick_s: float, now: float) -> None:
         """A tick begins now (or began then, in an earlier process)."""
@@ -26,16 +30,21 @@ class Timetable:
         self._due_at[pool] = _next_due(pool, tick_s, now)
 
     def due(self, now: float, rules: Mapping[str, RuleSet], touched: Set[str]) -> list[str]:
-        """Pools whose time has come, and those among `touched` that may tick early."""
+        """Pools whose time has come, and those among `touched` that may tick early; the others of those come soon."""
         found = []
+        if self._asked_since is None:
+            self._asked_since = now
         for pool, r in rules.items():
             at = self._due_at.setdefault(pool, now)
             ticked_at = self._ticked_at.get(pool, -r.tick_s)
             # The clock went back, or the period became shorter: nobody waits for a time that far ahead.
             adrift = at > now + r.tick_s or ticked_at > now
             early = pool in touched and now - ticked_at >= EARLY_SHARE * r.tick_s
+            if pool in touched and not early:
+                # What came too soon after a tick is not left until the next one; that may be nearly a period away.
+                self._due_at[pool] = min(at, ticked_at + EARLY_SHARE * r.tick_s)
             if at <= now:
-                self.late_s = max(0.0, now - at)
+                self.late_s = max(0.0, now - max(at, self._asked_since))
             if at <= now or early or adrift:
                 found.append(pool)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import math
 import re
@@ -169,15 +170,9 @@ class _Table:
         """The index of a value column; raises InputError when there is none of this name."""
         choices = [name for name in self.header[1:] if name != MISSING_COLUMN]
         if column not in choices:
-            self._add(
-                Fault(
-                    self.name,
-                    1,
-                    1,
-                    column,
-                    f"is not a value column of this file; it has {', '.join(choices) or 'none'}",
-                )
-            )
+            close = difflib.get_close_matches(column, choices, n=1)
+            words = f"is not a value column of this file; it has {', '.join(choices) or 'none'}"
+            self._add(Fault(self.name, 1, 1, column, words + (f"; did you mean {close[0]}?" if close else "")))
             self.raise_faults()
         return self.header.index(column)
 

@@ -15,7 +15,20 @@ from autoscaler import __version__
 from benchmarks import prometheus
 from benchmarks.table import show
 
-NAMES = ("agent", "bands", "ingest", "launch", "parser", "push", "reaction", "scrape", "sigma", "store", "tick")
+NAMES = (
+    "agent",
+    "bands",
+    "forecast",
+    "ingest",
+    "launch",
+    "parser",
+    "push",
+    "reaction",
+    "scrape",
+    "sigma",
+    "store",
+    "tick",
+)
 LIBRARIES = ("numpy", "duckdb", "aiohttp", "sqlalchemy", "httpx")
 
 

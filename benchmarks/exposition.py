@@ -8,6 +8,7 @@ step, as ratios, watts, byte rates and counters do; eight (link width, remapped 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,12 +73,29 @@ _STRIDE = 611953
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How pages come. gzipped: compressed, as Go's exporters do.
+
+    pod_life_s: after so long a node's pods are others, and with them the labels of all its series; 0 = never.
+    """
+
+    gzipped: bool = False
+    pod_life_s: float = 0.0
+
+    def generation(self, node: int, step: int) -> int:
+        """How often a node's pods have changed; each node at a time of its own."""
+        life = round(self.pod_life_s / STEP_S)
+        return (step + node * 7919 % life) // life if life else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """`page(node, step)` is the text, `value(node, line, step)` one number on it; a line is field * GPUS + gpu."""
 
     nodes: int
+    manner: Manner = Manner()
     _tokens: dict[str, list[bytes]] = field(default_factory=dict)
-    _heads: dict[int, list[bytes]] = field(default_factory=dict)
+    _heads: dict[int, tuple[int, list[bytes]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         chance = random.Random(7)
@@ -92,7 +110,11 @@ class Fleet:
 
     def page(self, node: int, step: int) -> bytes:
         """The whole page, about 90 kB."""
-        heads = self._heads.get(node) or self._heads.setdefault(node, _heads(node))
+        generation = self.manner.generation(node, step)
+        kept = self._heads.get(node)
+        if kept is None or kept[0] != generation:
+            kept = self._heads[node] = generation, _heads(node, generation)
+        heads = kept[1]
         pieces = [b""] * (2 * len(heads))
         pieces[::2] = heads
         pieces[1::2] = self.values(node, step)
@@ -111,22 +133,22 @@ class Fleet:
         return found
 
 
-def series(node: int, name: str, gpu: int) -> str:
+def series(node: int, name: str, gpu: int, generation: int = 0) -> str:
     """The series of a line, in the form of dcgm-exporter 4.5 on Kubernetes."""
     return (
         f'DCGM_FI_{name}{{gpu="{gpu}",UUID="GPU-{node:08x}-7953-256e-8f33-13434{gpu}9b1a1c",'
         f'pci_bus_id="00000000:{gpu}1:00.0",device="nvidia{gpu}",modelName="NVIDIA H100 80GB HBM3",'
         f'Hostname="node-{node:04d}",DCGM_FI_DRIVER_VERSION="580.105.08",container="engine",namespace="serving",'
-        f'pod="chat-70b-6d5c9f7b4-{node:04d}{gpu}"}}'
+        f'pod="chat-70b-6d5c9f7b4-{node:04d}{gpu}{generation or ""}"}}'
     )
 
 
-def _heads(node: int) -> list[bytes]:
+def _heads(node: int, generation: int) -> list[bytes]:
     heads = []
     for name in FIELDS:
         kind = "counter" if name in COUNTERS else "gauge"
         told = f"# HELP DCGM_FI_{name} What field {name} of DCGM says.\n# TYPE DCGM_FI_{name} {kind}\n"
-        heads += [f"{told if gpu == 0 else ''}{series(node, name, gpu)} ".encode() for gpu in range(GPUS)]
+        heads += [f"{told if gpu == 0 else ''}{series(node, name, gpu, generation)} ".encode() for gpu in range(GPUS)]
     return heads
 
 
@@ -157,15 +179,18 @@ class _Answers(asyncio.Protocol):
         step = step_of(self._clock.now())
         kept = self._made.get(node)
         if kept is None or kept[0] != step:
-            page = self._fleet.page(node, step)
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(page)}\r\n\r\n"
+            page, coding = self._fleet.page(node, step), ""
+            if self._fleet.manner.gzipped:
+                page, coding = gzip.compress(page, 1), "Content-Encoding: gzip\r\n"
+            kind = "Content-Type: text/plain; version=0.0.4\r\n"
+            head = f"HTTP/1.1 200 OK\r\n{kind}{coding}Content-Length: {len(page)}\r\n\r\n"
             kept = self._made[node] = (step, head.encode() + page)
         self._transport.write(kept[1])
 
 
-def serve(told: Connection, nodes: int) -> None:
+def serve(told: Connection, nodes: int, manner: Manner) -> None:
     """Serve the pages of all nodes on a free port of loopback, which is told first; does not return."""
-    asyncio.run(_serve(told, Fleet(nodes), {}))
+    asyncio.run(_serve(told, Fleet(nodes, manner), {}))
 
 
 async def _serve(told: Connection, fleet: Fleet, made: dict[int, tuple[int, bytes]]) -> None:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.clock import cpu_seconds
 from benchmarks.table import Row, show
-from collectors.page import PageReader
+from collectors.pages.reader import PageReader
 
 SIZES = (250, 10_000)
 TARGET_LINES_PER_S = 1_000_000

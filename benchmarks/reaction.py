@@ -35,7 +35,7 @@ from autoscaler.timetable import Timetable
 from autoscaler.types import Action, Batch, Fleet, Instance, Launch, Offer, Outcome, SeriesKey
 from benchmarks import anomaly
 from benchmarks.table import Row, show
-from collectors.scrape import Scraper, Target
+from collectors.scraping.scraper import Scraper, Target
 
 POOLS, TRIALS, TICK_S = 200, 200, 15.0
 REST_S = 0.25 * TICK_S

@@ -15,8 +15,8 @@ from threading import Event
 
 from autoscaler.clock import SystemClock, cpu_seconds, monotonic
 from benchmarks.table import Row, show
-from collectors.discovery import Target
-from collectors.scrape import Scraper
+from collectors.scraping.scraper import Scraper
+from collectors.scraping.targets import Target
 
 FIRST_PAGES_S = 60.0
 

@@ -20,6 +20,7 @@ from benchmarks.processes import Cost, cost
 
 INTERVAL_S = exposition.STEP_S
 READY_S = 180.0
+AS_THEY_ARE = exposition.Manner()
 PROBED = {
     "PROF_SM_ACTIVE": "gpu_sm_active_ratio",
     "PROF_DRAM_ACTIVE": "gpu_dram_active_ratio",
@@ -175,11 +176,11 @@ def theirs(name: str, port: int, nodes: int, pools: int, folder: Path) -> Iterat
 
 
 @contextmanager
-def pages(nodes: int) -> Iterator[tuple[int, int]]:
+def pages(nodes: int, manner: exposition.Manner = AS_THEY_ARE) -> Iterator[tuple[int, int]]:
     """Port and process id of the exposition server."""
     context = multiprocessing.get_context("spawn")
     ours, server_end = context.Pipe()
-    server = context.Process(target=exposition.serve, args=(server_end, nodes), daemon=True)
+    server = context.Process(target=exposition.serve, args=(server_end, nodes, manner), daemon=True)
     server.start()
     try:
         assert server.pid is not None

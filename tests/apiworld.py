@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from autoscaler.api.app import ApiDeps, create_app
 from autoscaler.board import Board, PoolView
 from autoscaler.clock import SimClock
+from autoscaler.counts import Counts
 from autoscaler.engine import decide
-from autoscaler.exposition import Counts
 from autoscaler.journal import Entry, Journal
 from autoscaler.rulefile.watch import RuleBook
 from autoscaler.store import Store
 from autoscaler.tokens import Token, digest
 from autoscaler.types import Alert, Decision, Fleet, Memory, Operate, Plan, Reason
+from collectors.push import Push
 from tests.worlds import NOW, instance, settled, world
 
 RULES = """\
@@ -143,6 +144,7 @@ def api_world(folder: Path, *, tokens: bool = True, **changes: object) -> ApiWor
         local=Token("operator", "local", digest(LOCAL)),
         local_file="data/token",
         counts=lambda: Counts(targets=pages),
+        receiver=Push(clock),
     )
     deps = replace(deps, **changes)  # type: ignore[arg-type]
     return ApiWorld(deps, create_app(deps), rules_file, clock)

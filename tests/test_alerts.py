@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.alerts import Sight, Terms, advance, due, follow
+from autoscaler.alerts import Terms, advance, due, follow
 from autoscaler.ruleset import Bounds, Condition, Rule, RuleSet, Test
+from autoscaler.sight import Sight
 from autoscaler.thresholds.static import Static
 from autoscaler.types import Alert, Verdict
 

@@ -9,8 +9,8 @@ from autoscaler.clock import SimClock
 from autoscaler.ruleset import Bounds, RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.types import Batch
-from collectors.grammar import Malformed
-from collectors.page import Limits, PageReader, Room
+from collectors.pages.grammar import Malformed
+from collectors.pages.reader import Limits, PageReader, Room
 
 DAY_S, SCRAPE_S, HOUR_S = 86_400.0, 60.0, 3600.0
 NODES, GPUS = 2, 4

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from autoscaler import plugins
 from autoscaler.config import Config, Target, is_loopback, is_url
-from autoscaler.configdocs import reference
+from autoscaler.configdocs import EXAMPLE, reference
 from autoscaler.configfile import read_config
 from autoscaler.configmodel import Settings
 from autoscaler.errors import InputError
@@ -67,6 +69,8 @@ def test_every_setting_of_a_file_reaches_the_value(tmp_path: Path) -> None:
         max_replicas: 8
         region: us-east-1
         raw_window: 30m
+        max_series: 40000
+        max_text: 64MiB
         history: 2d
         retention: 14d
         shadow: true
@@ -87,6 +91,7 @@ def test_every_setting_of_a_file_reaches_the_value(tmp_path: Path) -> None:
     assert config.collectors[0].folder == tmp_path, "what a plug-in's relative paths start from"
     assert (config.max_replicas, config.region, config.shadow, config.log_format) == (8, "us-east-1", True, "json")
     assert (config.raw_window_s, config.history_s, config.retention_days) == (1800.0, 172800.0, 14)
+    assert (config.max_series, config.series_per_pool, config.max_text_bytes) == (40_000, 30_000, 64 << 20)
 
 
 def test_flags_win_over_variables_and_variables_over_the_file(tmp_path: Path) -> None:
@@ -167,6 +172,24 @@ WRONG = [
         "raw_window: 5s",
         ["config.yaml:1:13: raw_window: 5 s is not between 1m and 1d; 20m is the default"],
         id="a window that is too short",
+    ),
+    pytest.param(
+        "max_series: 20",
+        ["config.yaml:1:13: max_series: 20 is not between 1000 and 10000000; 200000 is the default"],
+        id="room for fewer series than one node has",
+    ),
+    pytest.param(
+        "max_series: 2000\nmax_series_per_pool: 3000",
+        [
+            "config.yaml:2:22: max_series_per_pool: 3000 is not between 1 and max_series, which is 2000; lower it or "
+            "raise that"
+        ],
+        id="more series of one pool than of all",
+    ),
+    pytest.param(
+        "max_text: 1kB",
+        ["config.yaml:1:11: max_text: 1000 bytes are not between 1MiB and 64GiB; 512MiB is the default"],
+        id="room for no text",
     ),
     pytest.param(
         "history: 30d",
@@ -332,6 +355,13 @@ def test_no_secret_is_in_the_repr_of_a_configuration(tmp_path: Path) -> None:
 
 
 # --- documentation ----------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_docs_names_collectors_and_settings_that_there_are() -> None:
+    given = yaml.safe_load(EXAMPLE.strip().removeprefix("```yaml").removesuffix("```"))["collectors"]
+    assert len(given) > 1
+    for name, settings in given.items():
+        assert settings.keys() <= set(plugins.fields(plugins.load("collectors", name))), name
 
 
 def test_docs_config_md_is_what_the_settings_say() -> None:

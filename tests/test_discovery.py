@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from autoscaler import config
 from autoscaler.errors import InputError
 from autoscaler.types import Fleet, Instance
-from collectors.discovery import Target, instance_targets, static_targets
+from collectors.scraping.targets import Target, instance_targets, static_targets
 
 
 def test_ready_and_draining_instances_with_an_address_are_targets() -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from autoscaler.clock import SystemClock
 from autoscaler.types import Batch
+from collectors.dcgm.collector import Dcgm
 from collectors.dcgm.dmon import Row, Table, number
 from collectors.dcgm.process import Dmon
 from collectors.dcgm.reading import Reading
 from collectors.dcgm.source import UnreachableError
-from collectors.dcgm_host import Dcgm
 from tests.peers.pages import until
 
 PROGRAM = Path(__file__).parent / "peers" / "dmon_program.py"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from autoscaler.signals import metric
-from collectors.account import meaning
 from collectors.engines import ALIASES, COMBINATIONS, ENGINES, NIM, detect
-from collectors.grammar import parse
-from collectors.page import PageReader
-from collectors.resolve import resolver
+from collectors.pages.account import meaning
+from collectors.pages.grammar import parse
+from collectors.pages.reader import PageReader
+from collectors.pages.resolve import resolver
 
 PAGES = Path(__file__).parent / "data" / "pages"
 VLLM = "vllm/vllm_2026-03_qwen2.5-0.5b_engine-label.prom"

@@ -10,13 +10,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.board import Board, PoolView
+from autoscaler.clock import SimClock
+from autoscaler.counts import Counts
 from autoscaler.dispatch import Calls
-from autoscaler.exposition import Counts, Moment, render
+from autoscaler.exposition import Moment, render
 from autoscaler.loop import Stats
 from autoscaler.notify import ReceiverStatus
 from autoscaler.ownmetrics import METRICS, reference
 from autoscaler.store import Store
 from autoscaler.types import Alert, Decision, Override, Reading, Reason
+from collectors.push import Push
 from tests.apiworld import Page, some_fleet
 from tests.peers.programs import program
 from tests.worlds import NOW, rules
@@ -59,6 +62,7 @@ def full_counts() -> Counts:
         store=Store(None).stats(),
         receivers=(ReceiverStatus("https://hooks.example", queued=1, delivered=5, dropped=2),) * 2,
         targets=(Page("http://a/metrics", True, rejected=3), Page("http://b/metrics", False, duration_s=3.0)),
+        push=Push(SimClock()),
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.types import Labels
-from collectors.grammar import Exemplar, Malformed, Sample, parse, parse_line, samples, type_of, types_of
+from collectors.pages.grammar import Exemplar, Malformed, Sample, parse, parse_line, samples, type_of, types_of
 
 PAGES = Path(__file__).parent / "data" / "pages"
 

@@ -13,11 +13,11 @@ import pytest
 from autoscaler.clock import SystemClock
 from autoscaler.types import Batch, Labels
 from collectors.dcgm import CLOCK_EVENTS, FIELDS, PREFIX
+from collectors.dcgm.collector import Dcgm
 from collectors.dcgm.labels import WORK_LABELS
-from collectors.dcgm_host import Dcgm
 from collectors.nvml.gauges import REASONS
-from collectors.page import PageReader
-from collectors.smi_names import LABELLED
+from collectors.pages.reader import PageReader
+from collectors.pages.smi_names import LABELLED
 from tests.nvmlworld import world
 from tests.peers.nvml import models
 from tests.peers.pages import until

@@ -11,7 +11,7 @@ from autoscaler.ruleset import Bounds, RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.store.pace import Pace
 from autoscaler.types import Frame, Labels
-from collectors.page import PageReader
+from collectors.pages.reader import PageReader
 
 LABELS: Labels = (("instance", "a:9400"), ("pool", "chat"))
 POWER = Signal("watts", "gpu_power_watts", aggregate="sum")

@@ -18,7 +18,7 @@ from autoscaler import __version__
 
 REPOSITORY = Path(__file__).parent.parent
 PACKAGES = ("autoscaler", "collectors", "providers")
-GROUPS = ("providers", "thresholds", "policies", "collectors")
+GROUPS = ("providers", "thresholds", "policies", "forecasters", "collectors")
 LIMIT_S = 150.0
 
 IMPORT_EVERYTHING = """

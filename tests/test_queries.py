@@ -104,3 +104,15 @@ def test_a_filled_past_reaches_the_disk(tmp_path: Path) -> None:
     store.close()
     times, _ = Store(tmp_path).history("chat", "orders", 0.0, 1000.0)
     assert times.tolist() == [10.0, 15.0]
+
+
+def test_an_answer_is_no_metric_that_some_source_gives() -> None:
+    store = Store(None)
+    store.add(answered("orders", 100.0, 7.5))
+    assert (store.describe(), store.metrics("chat")) == ((), frozenset())
+
+
+def test_a_store_without_a_number_is_no_target_that_does_not_answer() -> None:
+    store = Store(None)
+    store.add(answered("orders", 100.0, math.nan))
+    assert store.read(RULES, 101.0)["orders"].detail[0] == "prometheus:chat/orders gave no value for 1 s"

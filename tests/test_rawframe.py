@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.store.rawframe import _evenly, _gather_all
+from autoscaler.store.gather import evenly, gather_all
 
 RING = np.random.default_rng(3).random((7, 60), dtype=np.float32)
 
@@ -26,7 +26,7 @@ RING = np.random.default_rng(3).random((7, 60), dtype=np.float32)
     ],
 )
 def test_only_equal_runs_at_equal_distances_are_even(columns: list[int], expected: tuple[int, int, int] | None) -> None:
-    assert _evenly(np.array(columns)) == expected
+    assert evenly(np.array(columns)) == expected
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -48,6 +48,6 @@ def test_gathered_columns_are_those_of_the_rows_up_to_the_newest_across_the_ring
     newest: int, count: int, columns: list[int]
 ) -> None:
     into = np.empty((count, len(columns)), np.float32)
-    _gather_all(RING, newest, np.array(columns), into)
+    gather_all(RING, newest, np.array(columns), into)
     rows = [(newest - count + 1 + n) % 7 for n in range(count)]
     assert np.array_equal(into, RING[rows][:, columns])

@@ -68,6 +68,28 @@ def test_an_alias_of_the_short_dialects_stands_for_its_metric(alias: str, name: 
     assert metric(alias) is metric(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        pytest.param("gpu_power_watts_max", "watts", id="the highest value"),
+        pytest.param("gpu_sm_active_ratio_p95", "ratio", id="the 95th percentile of a share"),
+        pytest.param("gpu_power_watts_count", "samples", id="how many there were"),
+    ],
+)
+def test_an_aggregate_of_a_gauge_is_a_gauge_in_its_unit(name: str, unit: str) -> None:
+    found = metric(name)
+    assert found is not None
+    assert (found.name, found.unit, found.kind) == (name, unit, "gauge")
+    assert not is_counter(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["gpu_energy_joules_total_max", "gpu_power_watts_sum", "max", "_max", "nothing_max", "ttft_max"]
+)
+def test_what_is_no_aggregate_of_a_gauge_is_unknown(name: str) -> None:
+    assert metric(name) is None
+
+
 def test_the_series_of_a_histogram_belong_to_it() -> None:
     assert metric("time_to_first_token_seconds_bucket") is metric("time_to_first_token_seconds")
     assert metric("requests_waiting_bucket") is None

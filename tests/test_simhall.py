@@ -13,7 +13,7 @@ from autoscaler.clock import SystemClock
 from autoscaler.store import Store
 from autoscaler.types import Batch
 from collectors.derived.presence import LOST_AFTER
-from collectors.scrape import Scraper, Target, TargetStatus
+from collectors.scraping.scraper import Scraper, Target, TargetStatus
 from tests.peers.pages import until
 from tests.peers.simhall import Hall, hall
 

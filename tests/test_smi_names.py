@@ -9,8 +9,8 @@ import pytest
 
 from autoscaler.signals import metric
 from autoscaler.types import SeriesKey
-from collectors.page import PageReader
-from collectors.smi_names import LABELLED, NAMES
+from collectors.pages.reader import PageReader
+from collectors.pages.smi_names import LABELLED, NAMES
 
 PAGES = Path(__file__).parent / "data" / "pages" / "nvidia_gpu_exporter"
 ZERO = "GPU-00000000-0000-0000-0000-000000000000"

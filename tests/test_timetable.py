@@ -35,6 +35,15 @@ def test_a_pool_ticks(seconds: float, touched: set[str], due: bool) -> None:
     assert ticking().due(NOW + seconds, POOLS, touched) == (["chat"] if due else [])
 
 
+def test_news_that_come_right_after_a_tick_wait_for_a_fifth_of_the_period_only() -> None:
+    table = ticking()
+    assert table.due(NOW + 1.0, POOLS, {"chat"}) == []
+    assert table.next_at(NOW + 1.0) == NOW + 3.0
+    assert table.due(NOW + 3.0, POOLS, set()) == ["chat"]
+    table.ticked("chat", 15.0, NOW + 3.0)
+    assert table.due(NOW + 5.9, POOLS, set()) == []
+
+
 def test_a_shorter_period_takes_effect_at_once() -> None:
     table = Timetable()
     table.ticked("chat", 3600.0, NOW)
@@ -53,3 +62,11 @@ def test_ticks_keep_their_rhythm_after_an_early_one() -> None:
     regular = table.next_at(NOW)
     table.ticked("chat", 15.0, regular - 5)
     assert table.next_at(NOW) == regular
+
+
+def test_the_time_before_a_start_makes_no_pool_late() -> None:
+    table = ticking()
+    table.due(NOW + 3600, POOLS, set())
+    assert table.late_s == 0.0
+    table.due(NOW + 3602, POOLS, set())
+    assert table.late_s == 2.0

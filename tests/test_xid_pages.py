@@ -11,7 +11,7 @@ import pytest
 from autoscaler.store import Store
 from autoscaler.types import SeriesKey
 from collectors.derived.presence import FORGET_S, LOST_AFTER
-from collectors.page import PageReader
+from collectors.pages.reader import PageReader
 
 
 class Target:

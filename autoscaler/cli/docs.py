@@ -10,12 +10,14 @@ from pathlib import Path
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
     from autoscaler import configdocs, ownmetrics
+    from collectors import reference as telemetry
 
     return {
         "api.md": _api(),
         "cli.md": cli_reference(),
         "config.md": configdocs.reference(),
         "metrics.md": ownmetrics.reference(),
+        "telemetry.md": telemetry.reference(),
     }
 
 

@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 
 from autoscaler import __version__
+from autoscaler.cli.agent import agent
 from autoscaler.cli.check import check
 from autoscaler.cli.demo import demo
 from autoscaler.cli.explain import explain
+from autoscaler.cli.forecast import forecast
 from autoscaler.cli.override import override
+from autoscaler.cli.page import page
 from autoscaler.cli.run import run
+from autoscaler.cli.signals import signals
 from autoscaler.cli.simulate import simulate
+from autoscaler.cli.size import size
 from autoscaler.cli.test import run_rule_tests
+from autoscaler.cli.topology import topology
 from autoscaler.errors import InputError, SigmascaleError
 
 HELP = """
@@ -66,8 +72,14 @@ app.command("run", short_help="Watch the fleet, decide, and act.")(run)
 app.command("check", short_help="Are my rules right, and wise?")(check)
 app.command("test", short_help="Do my rules decide what I expect?")(run_rule_tests)
 app.command("explain", short_help="Why has a pool the size that it has?")(explain)
+app.command("signals", short_help="What do my rules read, and what is there?")(signals)
+app.command("page", short_help="What is made of one metrics page?")(page)
 app.add_typer(override, name="override", short_help="Pin, bound, freeze or pause a pool.")
+app.command("agent", short_help="Serve what a GPU node says about itself.")(agent)
+app.command("topology", short_help="How are a machine's GPUs connected?")(topology)
 app.command("simulate", short_help="What would my rules do to a fleet?")(simulate)
+app.command("size", short_help="What does a replica need and serve?")(size)
+app.command("forecast", short_help="How well could this workload be foreseen?")(forecast)
 app.command("demo", short_help="See all of it on this machine.")(demo)
 
 

@@ -55,8 +55,8 @@ def _not_provided(model: PoolFile) -> Iterator[Finding]:
             yield (*way, "metric"), _unknown(section.metric)
         if section.promql is not None and "prometheus" not in plugins.names("collectors"):
             yield (*way, "promql"), f"no collector for PromQL is installed; {name} stays missing until one is"
-        if section.forecast is not None and not plugins.names("forecasters"):
-            yield (*way, "forecast"), f"no forecaster is installed; {name} stays missing, and what needs it holds"
+        if section.forecast is not None:
+            yield (*way, "forecast"), f"the loop makes no forecasts yet; {name} stays missing, and what needs it holds"
     for index, alert in enumerate(model.alerts):
         if signals.metric(alert.each) is None:
             yield ("alerts", index, "each"), _unknown(alert.each)

@@ -160,8 +160,8 @@ class Store:
     def newest(self, pool: str, metric: str, where: Labels, now: float, lookback_s: float) -> Newest:
         """The newest values of the same series and the moments of those in the `lookback_s` before; far cheaper."""
         with self._lock:
-            selection = self._selections.get(pool, metric, where)
-            return self._moments.newest((pool, metric, where, lookback_s), selection, now)
+            found = self._selections.get(pool, metric, where)
+            return self._moments.newest((pool, metric, where, lookback_s), found, now)
 
     def in_flight(self, pool: str, now: float) -> dict[str, tuple[int, float]]:
         """Requests running and waiting by label `instance`, and the time of the older of the two samples.

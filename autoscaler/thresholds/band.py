@@ -56,17 +56,20 @@ class Shape:
         whatever the spread, because nothing could ever exceed it. Rows that spent CLIPPED_SHARE of the lookback there
         are marked in `clipped`; a value inside their band must not be taken for "normal".
         """
-        # A band narrower than the resolution of the values would judge rounding, not the series.
-        resolution = 2.0 * float(np.finfo(values.dtype).eps)
-        half = np.maximum(self.k * spread, self.min_width)
-        half = np.maximum(half, max(self.min_width_ratio, resolution) * np.abs(centre))
-        half[count < self.min_points] = np.nan
-        lower, upper = centre - half, centre + half
+        free = self.around(count, centre, spread, float(np.finfo(values.dtype).eps))
         if self.clip_at is None:
-            return Bands(lower, upper)
+            return free
         top = below(self.clip_at)
         clipped = _touching(values, top) >= CLIPPED_SHARE * np.maximum(count, 1)
-        return Bands(np.minimum(lower, top), np.minimum(upper, top), clipped)
+        return Bands(np.minimum(free.lower, top), np.minimum(free.upper, top), clipped)
+
+    def around(self, count: NDArray[np.int64], centre: FloatArray, spread: FloatArray, resolution: float) -> Bands:
+        """Bounds without regard to a limit, as `bands`; `resolution` is the relative one of the values' type."""
+        half = np.maximum(self.k * spread, self.min_width)
+        # A band narrower than the resolution of the values would judge rounding, not the series.
+        half = np.maximum(half, max(self.min_width_ratio, 2.0 * resolution) * np.abs(centre))
+        half[count < self.min_points] = np.nan
+        return Bands(centre - half, centre + half)
 
 
 def below(limit: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.thresholds.band import Shape, rows_per_block
-from autoscaler.types import Bands, FloatArray, Frame
+from autoscaler.types import Bands, FloatArray, Frame, Moments
 
 KEPT_SHARE = 0.01
 """Least share of the sum of squares that must be left once the mean is taken out.
@@ -38,6 +38,15 @@ class Sigma:
         """Bounds of shape (series,), float64; NaN = cannot judge yet."""
         count, mean, spread = moments(history.values)
         return self._shape().bands(history.values, count, mean, spread)
+
+    @property
+    def moments_suffice(self) -> bool:
+        """Whether the values need not be looked at; how many of them touch a limit, no moment tells."""
+        return self.clip_at is None
+
+    def bands_of(self, past: Moments) -> Bands:
+        """Bounds of shape (series,), float64, for a threshold without `clip_at`."""
+        return self._shape().around(past.count, past.mean, past.spread, past.resolution)
 
     def _shape(self) -> Shape:
         return Shape(self.k, self.min_points, self.min_width, self.min_width_ratio, self.clip_at)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoscaler.errors import InputError
-from autoscaler.types import Bands, Frame
+from autoscaler.types import Bands, Frame, Moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +29,14 @@ class Static:
     def bands(self, history: Frame) -> Bands:
         """Bounds of shape (series,), whatever the history holds; none is needed."""
         series = history.values.shape[0]
+        return Bands(np.full(series, self.lower), np.full(series, self.upper))
+
+    @property
+    def moments_suffice(self) -> bool:
+        """Always."""
+        return True
+
+    def bands_of(self, past: Moments) -> Bands:
+        """The same."""
+        series = past.count.size
         return Bands(np.full(series, self.lower), np.full(series, self.upper))

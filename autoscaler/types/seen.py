@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -103,6 +105,66 @@ class Frame:
     upper: FloatArray | None = None
 
 
+class Keys(tuple[SeriesKey, ...]):
+    """The keys of many series in the order of their rows. It knows where each label set stands, once that was asked."""
+
+    def rows(self, wanted: Iterable[Labels]) -> dict[Labels, int]:
+        """The row of each label set that is there."""
+        # Alerts usually hold the very tuples of the keys. Those are found by identity, as numbers in one sorted array:
+        # hashing every label of 100,000 series takes longer than judging them. Both sides are alive, so an equal id is
+        # the same tuple.
+        asked = list(wanted)
+        if not self or not asked:
+            return {}
+        ids, order = self._by_id
+        numbers = np.fromiter(map(id, asked), np.int64, len(asked))
+        places = np.minimum(np.searchsorted(ids, numbers), len(self) - 1)
+        same = ids[places] == numbers
+        found = {labels: int(order[n]) for labels, n, is_same in zip(asked, places, same, strict=True) if is_same}
+        if len(found) < len(asked):
+            found |= {labels: self._by_labels[labels] for labels in asked if labels in self._by_labels}
+        return found
+
+    @cached_property
+    def _by_id(self) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        ids = np.fromiter((id(key.labels) for key in self), np.int64, len(self))
+        order = np.argsort(ids, kind="stable")
+        return ids[order], order
+
+    @cached_property
+    def _by_labels(self) -> dict[Labels, int]:
+        return {key.labels: row for row, key in enumerate(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Of each series (series,): how many finite values it has, their mean and population standard deviation.
+
+    resolution: the relative distance of neighbouring values in the type that they are kept in.
+    """
+
+    count: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    resolution: float
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest value of many series, and the moments of those before it in a lookback.
+
+    at: when the newest of them was taken, NaN = there is none. values, last_at: (series,); NaN = no value of that time,
+    or none at all. fresh: (series,) whether the quality is that.
+    """
+
+    at: float
+    values: FloatArray
+    last_at: FloatArray
+    fresh: NDArray[np.bool_]
+    keys: Keys
+    past: Moments
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The value of a signal as of a time.
@@ -134,7 +196,10 @@ class Bands:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Growth factors on the present level, (quantile, horizon), from a forecaster's worker at time `at`."""
+    """Growth factors on the present level, (quantile, horizon), from a forecaster's worker at time `at`.
+
+    NaN = no forecast. floor: the level that they multiply is at least this, since growth from nothing has no factor.
+    """
 
     at: float
     version: str
@@ -142,6 +207,7 @@ class Outlook:
     horizons_s: tuple[float, ...]
     quantiles: tuple[float, ...]
     growth: tuple[tuple[float, ...], ...]
+    floor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

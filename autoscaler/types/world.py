@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from autoscaler.types.decision import Alert, Burst, Override
 from autoscaler.types.fleet import Fleet
-from autoscaler.types.seen import Capacity, Frame, LeadTime, Outlook
+from autoscaler.types.seen import Capacity, Frame, LeadTime, Newest, Outlook
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,15 @@ class Memory:
 class World:
     """All that a decision may depend on besides the rules and the pool's own memory.
 
-    signals: name of a pool signal -> its history, newest column last. series: name of a series alert -> raw series.
+    signals: name of a pool signal -> its history, newest column last. series: name of a series alert -> raw series,
+    all their values or the newest with the moments of the others, as its threshold needs.
     fleet None: the provider has never been heard.
     """
 
     now: float
     signals: Mapping[str, Frame]
     fleet: Fleet | None
-    series: Mapping[str, Frame] = field(default_factory=dict)
+    series: Mapping[str, Frame | Newest] = field(default_factory=dict)
     outlooks: Mapping[str, Outlook] = field(default_factory=dict)
     capacity: Capacity | None = None
     lead_times: Mapping[str, LeadTime] = field(default_factory=dict)

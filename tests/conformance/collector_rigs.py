@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -10,13 +13,18 @@ from typing import Protocol
 from autoscaler.clock import SimClock, SystemClock
 from autoscaler.ports import Collector
 from autoscaler.sim import Fault, SimCluster, Workload
-from autoscaler.types import Launch, Offer, Operate, Query
-from collectors.gpus import Gpus
+from autoscaler.types import Launch, Offer, Operate, Post, Query
+from collectors.alertmanager import Alertmanager
+from collectors.dcgm.collector import Dcgm
+from collectors.host import Host
+from collectors.nvml import Nvml
 from collectors.prometheus import Prometheus
+from collectors.push import Push
 from collectors.replay import Replay
-from collectors.scrape import Scraper, Target
+from collectors.scraping.scraper import Scraper, Target
 from collectors.sim import SimCollector
-from tests.peers.pages import Answer, Pages, answer, hang
+from tests.peers.nvml import models
+from tests.peers.pages import Answer, Pages, answer, hang, until
 
 START = 1_000_000.0
 LABELS = (("instance", "a:1"), ("pool", "chat"))
@@ -203,18 +211,60 @@ class PrometheusRig(Timed):
         self.pages.__exit__()
 
 
-class GpusRig(Timed):
-    """Whatever GPUs this machine has; on most machines that run tests that is none."""
+class NvmlRig(Timed):
+    """Two GPUs behind a stand-in for the driver's library, read twenty times a second."""
+
+    lacks: Mapping[str, str] = {
+        "silence": "a GPU that does not answer is told with gpu_up 0 and values that are unknown",
+        "end": "a GPU that was once there is told as lost, and not forgotten",
+    }
 
     def __init__(self, folder: Path) -> None:
         del folder
         self.clock = Turned()
-        self.collector = Gpus(self.clock, (("pool", "chat"),), interval_s=0.05)
+        self.driver = ExitStack()
+        fleet = self.driver.enter_context(models.hgx_h100())
+        fleet.list_gpus(fleet.gpus[:2])
+        self.driver.enter_context(fleet.loaded())
+        self.collector = Nvml(self.clock, (("pool", "chat"),), interval_s=0.05, gpm=False, slow_s=0.1, kernel_log=False)
         self.collector.start()
-        unplug = "a GPU cannot be unplugged for a test"
-        self.lacks: Mapping[str, str] = {"silence": unplug, "end": unplug}
-        if not self.collector.describe():
-            self.lacks = {**self.lacks, "data": "this machine has no GPU"}
+        # What the driver refuses is counted when it is first asked: until every lane ran, layouts still change.
+        seen: list[str] = []
+
+        def settled() -> bool:
+            seen.extend(batch.source for batch in self.collector.collect(0.0))
+            slow = [source for source in seen if source.endswith("/slow")]
+            return len(slow) >= 4 and not set(seen[-1:]) <= set(slow)
+
+        until(settled, "batches of every lane")
+
+    def silence(self) -> None:
+        raise NotImplementedError
+
+    def speak(self) -> None:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.collector.stop()
+        self.driver.close()
+
+
+class HostRig(Timed):
+    """This machine."""
+
+    lacks: Mapping[str, str] = {
+        "silence": "the machine that runs the test always answers",
+        "end": "the machine that runs the test stays",
+    }
+
+    def __init__(self, folder: Path) -> None:
+        del folder
+        self.clock = Turned()
+        self.collector = Host(self.clock, (("pool", "chat"),), interval_s=0.05)
+        self.collector.start()
 
     def silence(self) -> None:
         raise NotImplementedError
@@ -229,8 +279,101 @@ class GpusRig(Timed):
         self.collector.stop()
 
 
+class PushRig(Simulated):
+    """A sender that pushes at each step."""
+
+    lacks: Mapping[str, str] = {}
+
+    def __init__(self, folder: Path) -> None:
+        del folder
+        self.clock = SimClock(START)
+        self.collector = Push(self.clock)
+        self.speaks = True
+
+    def pass_time(self) -> None:
+        super().pass_time()
+        if self.speaks:
+            samples = [{"metric": "jobs", "value": 3}, {"metric": "jobs_done_total", "value": 41}]
+            body = {"source": "a", "interval_s": 5, "labels": dict(LABELS), "samples": samples}
+            self.collector.receive(Post("json", json.dumps(body).encode()))
+
+    def silence(self) -> None:
+        self.speaks = False
+
+    def speak(self) -> None:
+        self.speaks = True
+
+    def end(self) -> None:
+        self.speaks = False
+
+
+class AlertmanagerRig(Timed):
+    """An Alertmanager with one alert that fires."""
+
+    lacks: Mapping[str, str] = {"end": "an Alertmanager is asked for as long as it is configured"}
+
+    def __init__(self, folder: Path) -> None:
+        del folder
+        self.clock = Turned()
+        self.said = answer(b'[{"labels": {"alertname": "Slow", "instance": "a:1"}}]')
+        self.pages = Pages(AnswersEverything({"/": self.said})).__enter__()
+        self.collector = Alertmanager(
+            self.clock, self.pages.url(""), ("Slow", "Full"), (("pool", "chat"),), interval_s=0.05, timeout_s=0.2
+        )
+        self.collector.start()
+
+    def silence(self) -> None:
+        self.pages.answers["/"] = hang
+
+    def speak(self) -> None:
+        self.pages.answers["/"] = self.said
+
+    def end(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.collector.stop()
+        self.pages.__exit__()
+
+
+class DcgmRig(Timed):
+    """A program that prints what `dcgmi dmon` would; tests of the host engine's bindings have their own file."""
+
+    lacks: Mapping[str, str] = {"end": "a machine's GPUs are its own for good"}
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Turned()
+        self.file = folder / "told.json"
+        self.speak()
+        program = Path(__file__).parent.parent / "peers" / "dmon_program.py"
+        command = f"{sys.executable} -S -E {program} {self.file}"
+        self.collector = Dcgm(self.clock, LABELS, interval_s=0.1, address="", through="dmon", dcgmi=command)
+        self.collector.start()
+
+    def silence(self) -> None:
+        self._tell('{"rows": [], "hush": true}')
+
+    def speak(self) -> None:
+        self._tell('{"rows": [["GPU 0", {"54": "GPU-1", "203": "91", "156": "4742776"}]]}')
+
+    def end(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.collector.stop()
+
+    def _tell(self, text: str) -> None:
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self.file)
+
+
 RIGS: dict[str, Callable[[Path], Rig]] = {
-    "gpus": GpusRig,
+    "dcgm": DcgmRig,
+    "alertmanager": AlertmanagerRig,
+    "push": PushRig,
+    "nvml": NvmlRig,
+    "host": HostRig,
     "prometheus": PrometheusRig,
     "replay": ReplayRig,
     "scrape": ScrapeRig,

@@ -8,7 +8,7 @@ from threading import Event
 
 from autoscaler.clock import SimClock
 from autoscaler.types import Batch
-from collectors.scrape import Scraper, Target, TargetStatus
+from collectors.scraping.scraper import Scraper, Target, TargetStatus
 from tests.peers.pages import Pages, until
 
 PAGE = b"# TYPE jobs gauge\njobs 3\njobs_done_total 41\n"
