@@ -26,7 +26,7 @@ TIMES = np.arange(NOW - SPAN_S, NOW + SPAN_S, STEP_S)
 OLD_S = 120.0
 
 
-def steady(name: str, value: float, until_s: float = 0.0) -> Series:
+def steady(name: str, value: float, until_s: float = -SPAN_S) -> Series:
     return Series(name, tuple((at, value) for at in TIMES if at <= NOW - until_s))
 
 
