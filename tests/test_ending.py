@@ -76,6 +76,7 @@ def test_a_signal_while_everything_is_still_being_imported_is_a_clean_end(
         stderr=subprocess.STDOUT,
         text=True,
         cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if not name.startswith("SIGMASCALE_")},
     )
     try:
         until(lambda: catches(process.pid, signal.SIGTERM), "its handler", 30.0)
