@@ -29,7 +29,21 @@ from autoscaler.ruleset import RuleSet
 from autoscaler.sight import moments_suffice
 from autoscaler.store import Store
 from autoscaler.timetable import Timetable
-from autoscaler.types import Action, Alert, Decision, Fleet, Frame, Instance, Memory, Newest, Outcome, Past, Plan, World
+from autoscaler.types import (
+    Action,
+    Alert,
+    Decision,
+    Fleet,
+    Frame,
+    Instance,
+    Learned,
+    Memory,
+    Newest,
+    Outcome,
+    Past,
+    Plan,
+    World,
+)
 
 log = structlog.get_logger()
 
@@ -67,7 +81,8 @@ class Loop:
 
     `rules` gives the rule sets in force, by pool; `hands` the provider dispatches, by provider name; `notify` is told
     about alerts whose receivers must hear of them and returns at once; `lost` says which signals of a pool are gone,
-    as `alerts.follow` takes it.
+    as `alerts.follow` takes it; `learned` is what the worker knows of a pool; `decide` is the engine, or a peer's law in
+    its place.
     """
 
     clock: Clock
@@ -79,6 +94,8 @@ class Loop:
     board: Board = field(default_factory=Board)
     notify: Callable[[Sequence[Alert]], None] = lambda _: None
     lost: Callable[[str], Mapping[str, str]] = lambda _: {}
+    learned: Callable[[str], Learned] = lambda _: Learned()
+    decide: Callable[[RuleSet, World, Memory], Decision] = decide
     max_launches: int = 50
     stats: Stats = field(default_factory=Stats)
     _memory: dict[str, Memory] = field(default_factory=dict)
@@ -197,14 +214,18 @@ class Loop:
         by_id = {a.id: a for a in open_intents}
         finished = [(by_id[o.action], o) for o in outcomes if o.final and o.action in by_id]
         memory = learn(rules, memory, finished, fleet, now)
+        learned = self.learned(rules.pool)
         world = World(
             now=now,
             signals=self.store.read(rules, now),
             fleet=fleet,
             series=self._series(rules, now),
+            outlooks=learned.outlooks,
+            capacity=learned.capacity,
+            lead_times=learned.lead_times,
             overrides=tuple(o for o in self.journal.overrides(now) if o.pool == rules.pool),
         )
-        decision = decide(rules, world, memory)
+        decision = self.decide(rules, world, memory)
         planned = plan(rules, decision, world, memory)
         lost = self.lost(rules.pool)
         told = alerts.follow(rules, decision.verdicts, world.series, memory.alerts, now, lost)

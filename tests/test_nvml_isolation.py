@@ -50,26 +50,25 @@ class Running:
 
 
 def test_a_call_that_blocks_makes_its_gpu_unknown_and_delays_no_other() -> None:
-    with models.dgx_a100() as fleet, fleet.loaded():
-        with Running(fleet, interval_s=0.05, deadline_s=0.2) as running:
-            until(running.up, "every GPU")
-            gpu, began = fleet.gpus[2], running.nvml.clock.now()
-            fault = gpu.block("nvmlDeviceGetMemoryInfo_v2", seconds=5.0)
-            until(lambda: running.last(gpu)["gpu_up"] == 0.0, "the GPU that hangs is not up")
-            assert running.last(gpu)["gpu_power_watts"] is None
-            status = {one.uuid: one for one in running.nvml.status().gpus}
-            assert status[gpu.uuid].state == "hung"
-            assert "nvmlDeviceGetMemoryInfo has not returned" in status[gpu.uuid].detail
-            until(lambda: len(running.seen(fleet.gpus[0], began)) >= 20, "others")
-            for other in (one for one in fleet.gpus if one is not gpu):
-                late = {one.uuid: one.lateness_p99_s for one in running.nvml.status().gpus}[other.uuid]
-                # Machines that run tests are shared and stall for tenths of a second; waiting for the call takes five.
-                assert late < 2.0, OTHERS
-                assert len(running.seen(other, began)) > 10
-            fault.clear()
-            until(lambda: running.last(gpu)["gpu_up"] == 1.0, "it answers again")
-            stuck = "gpu_collect_errors_total{call=nvmlDeviceGetMemoryInfo,code=stuck}"
-            until(lambda: running.last(gpu).get(stuck) == 1.0, "the hang is counted")
+    with models.dgx_a100() as fleet, fleet.loaded(), Running(fleet, interval_s=0.05, deadline_s=0.2) as running:
+        until(running.up, "every GPU")
+        gpu, began = fleet.gpus[2], running.nvml.clock.now()
+        fault = gpu.block("nvmlDeviceGetMemoryInfo_v2", seconds=5.0)
+        until(lambda: running.last(gpu)["gpu_up"] == 0.0, "the GPU that hangs is not up")
+        assert running.last(gpu)["gpu_power_watts"] is None
+        status = {one.uuid: one for one in running.nvml.status().gpus}
+        assert status[gpu.uuid].state == "hung"
+        assert "nvmlDeviceGetMemoryInfo has not returned" in status[gpu.uuid].detail
+        until(lambda: len(running.seen(fleet.gpus[0], began)) >= 20, "others")
+        for other in (one for one in fleet.gpus if one is not gpu):
+            late = {one.uuid: one.lateness_p99_s for one in running.nvml.status().gpus}[other.uuid]
+            # Machines that run tests are shared and stall for tenths of a second; waiting for the call takes five.
+            assert late < 2.0, OTHERS
+            assert len(running.seen(other, began)) > 10
+        fault.clear()
+        until(lambda: running.last(gpu)["gpu_up"] == 1.0, "it answers again")
+        stuck = "gpu_collect_errors_total{call=nvmlDeviceGetMemoryInfo,code=stuck}"
+        until(lambda: running.last(gpu).get(stuck) == 1.0, "the hang is counted")
 
 
 def test_a_slow_call_that_blocks_leaves_the_gauges_alone() -> None:
@@ -84,17 +83,17 @@ def test_a_slow_call_that_blocks_leaves_the_gauges_alone() -> None:
 
 
 def test_it_stops_within_a_second_though_a_gpu_hangs() -> None:
-    with models.dgx_a100() as fleet, fleet.loaded():
-        with Running(fleet, interval_s=0.05, deadline_s=0.1, slow=True, events=True) as running:
-            until(running.up, "every GPU")
-            fault = fleet.gpus[0].block("nvmlDeviceGetPerformanceState", seconds=20.0)
-            until(lambda: running.last(fleet.gpus[0])["gpu_up"] == 0.0, "it hangs")
-            began = monotonic()
-            running.nvml.stop()
-            assert monotonic() - began < 1.0
-            fault.clear()
-            quick = running.nvml.quick_rota
-            until(lambda: quick.ended(0.0), "the thread that was left behind")
+    settings = {"interval_s": 0.05, "deadline_s": 0.1, "slow": True, "events": True}
+    with models.dgx_a100() as fleet, fleet.loaded(), Running(fleet, **settings) as running:
+        until(running.up, "every GPU")
+        fault = fleet.gpus[0].block("nvmlDeviceGetPerformanceState", seconds=20.0)
+        until(lambda: running.last(fleet.gpus[0])["gpu_up"] == 0.0, "it hangs")
+        began = monotonic()
+        running.nvml.stop()
+        assert monotonic() - began < 1.0
+        fault.clear()
+        quick = running.nvml.quick_rota
+        until(lambda: quick.ended(0.0), "the thread that was left behind")
 
 
 def test_a_gpu_that_hangs_at_the_start_leaves_the_others_alone() -> None:

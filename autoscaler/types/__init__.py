@@ -39,7 +39,7 @@ from autoscaler.types.seen import (
     Reading,
     SeriesKey,
 )
-from autoscaler.types.world import Memory, Refusal, Shortage, World
+from autoscaler.types.world import Learned, Memory, Refusal, Shortage, World
 
 __all__ = [
     "Action",
@@ -61,6 +61,7 @@ __all__ = [
     "Labels",
     "Launch",
     "LeadTime",
+    "Learned",
     "Memory",
     "Moments",
     "Newest",

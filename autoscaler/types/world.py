@@ -64,6 +64,16 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What the worker knows of a pool besides its signals: outlooks by forecast signal, the capacity of a replica, lead
+    times by offer key. Each has a version that is in the journal, so that a restart goes on with the last ones."""
+
+    outlooks: Mapping[str, Outlook] = field(default_factory=dict)
+    capacity: Capacity | None = None
+    lead_times: Mapping[str, LeadTime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """All that a decision may depend on besides the rules and the pool's own memory.
 
