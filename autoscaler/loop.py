@@ -81,8 +81,8 @@ class Loop:
 
     `rules` gives the rule sets in force, by pool; `hands` the provider dispatches, by provider name; `notify` is told
     about alerts whose receivers must hear of them and returns at once; `lost` says which signals of a pool are gone,
-    as `alerts.follow` takes it; `learned` is what the worker knows of a pool; `decide` is the engine, or a peer's law in
-    its place.
+    as `alerts.follow` takes it; `learned` is what the worker knows of a pool; `decide` is the engine, or a peer's law
+    in its place.
     """
 
     clock: Clock
