@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from autoscaler.dispatch import Dispatch
 from autoscaler.intents import merge
-from autoscaler.ruleset import RuleSet
+from autoscaler.ruleset import SHADOW, RuleSet
 from autoscaler.types import Fleet, Instance
 
 Split = Mapping[str, tuple[Instance, ...]]
@@ -20,12 +20,18 @@ class Reports:
         self._hands = hands
         self._last: dict[str, tuple[Fleet, Split]] = {}
 
-    def of(self, rules: RuleSet) -> Fleet | None:
+    def of(self, rules: RuleSet, now: float) -> Fleet | None:
         """One pool's fleet over the providers of its offers; None as long as one of them has not reported.
 
-        A provider that the rules name no more counts for as long as it still lists instances of the pool.
+        A provider that the rules name no more counts for as long as it still lists instances of the pool. Rules without
+        offers name none, and any may have instances from before: all of them are asked, and where there is none at all
+        the fleet is known to be empty. A candidate's fleet is imagined, and counts for nobody else.
         """
-        names = {offer.provider for offer in rules.offers}
+        if rules.shadow_of:
+            return merge({SHADOW: self._part(SHADOW, rules.pool)})
+        names = {offer.provider for offer in rules.offers} or self._hands.keys() - {SHADOW}
+        if not names:
+            return Fleet(now)
         names |= {name for name, (_, pools) in self._last.items() if rules.pool in pools}
         return merge({name: self._part(name, rules.pool) for name in sorted(names)})
 

@@ -148,6 +148,7 @@ _GPU_LAYOUT = (
 _COLLECTION = (
     _gauge("gpu_sample_age_seconds", "seconds", "Age of the newest sample of a source"),
     _gauge("gpu_collect_duration_seconds", "seconds", "How long one collection of a GPU took"),
+    _gauge("gpu_collect_slowest_call_seconds", "seconds", "The call that took longest in the last minute, by name"),
     _counter("gpu_collect_errors_total", "errors", "Calls to a source that failed, by call and code"),
 )
 

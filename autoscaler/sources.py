@@ -46,11 +46,13 @@ class Sources:
         return {(q.pool, q.signal): q.error for part in asking for q in part.status() if q.error}
 
     def refusals(self) -> tuple[str, ...]:
-        """What there was no room for among the pages' series, in words."""
+        """What is not taken in, in words: series on pages for lack of room, pushes of two under one name."""
         room = self.scraper.room
+        contested: tuple[str, ...] = self.push.contested()
         if not room.refused:
-            return ()
+            return contested
         return (
+            *contested,
             f"new series on pages were refused {room.refused} times: all pages together have {room.series} series, the "
             f"limit is {room.series_limit}, with {room.text_bytes >> 20} MiB of text, the limit is "
             f"{room.text_limit >> 20} MiB; scrape fewer targets, or raise max_series and max_text",

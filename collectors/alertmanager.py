@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +19,8 @@ import structlog
 from autoscaler.errors import InputError, SigmascaleError
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, Labels, SeriesKey
+from collectors.background import Background
+from collectors.outbox import Outbox
 from collectors.push.alerts import METRIC, series_labels
 
 __all__ = ["Alertmanager"]
@@ -55,13 +56,11 @@ class Alertmanager:
     interval_s: float = 5.0
     timeout_s: float = 3.0
     wake: threading.Event | None = None
-    _queue: deque[Batch] = field(default_factory=lambda: deque(maxlen=QUEUE_LIMIT), init=False, repr=False)
+    _outbox: Outbox[Batch] = field(init=False, repr=False)
     _keys: tuple[SeriesKey, ...] = field(default=(), init=False, repr=False)
     _last_at: float = field(default=-math.inf, init=False, repr=False)
     _problem: str = field(default="", init=False, repr=False)
-    _stopping: bool = field(default=False, init=False, repr=False)
-    _roused: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    _thread: threading.Thread | None = field(default=None, init=False, repr=False)
+    _background: Background = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -71,6 +70,8 @@ class Alertmanager:
             if not 0.0 < value < math.inf:
                 raise InputError(f"alertmanager: {name} is {value}, but must be above 0; write one such as 5s")
         self.labels = tuple(sorted(self.labels))
+        self._outbox = Outbox(QUEUE_LIMIT, self.wake)
+        self._background = Background("alertmanager", self.clock)
 
     @property
     def source(self) -> str:
@@ -80,36 +81,23 @@ class Alertmanager:
 
     def start(self) -> None:
         """Start asking."""
-        self._thread = threading.Thread(target=self._run, name="alertmanager", daemon=True)
-        self._thread.start()
+        self._background.start(self._run)
 
     def stop(self) -> None:
         """Stop within a second; a request under way is left behind."""
-        self._stopping = True
-        self._roused.set()
-        if self._thread is not None:
-            self._thread.join(STOP_S)
+        self._background.stop(STOP_S)
 
     def collect(self, now: float) -> tuple[Batch, ...]:
         """Every answer since the last call, oldest first."""
-        batches = []
-        while self._queue:
-            batches.append(self._queue.popleft())
-        return tuple(batches)
+        return self._outbox.take()
 
     def _run(self) -> None:
         import httpx
 
         url = self.url.rstrip("/") + PATH
         with httpx.Client(timeout=self.timeout_s, trust_env=False) as client:
-            due = self.clock.now()
-            while not self._stopping:
-                self._queue.append(self._asked(client, url))
-                if self.wake is not None:
-                    self.wake.set()
-                now = self.clock.now()
-                due = min(max(due + self.interval_s, now), now + self.interval_s)
-                self.clock.wait(due, self._roused)
+            for _ in self._background.rounds(self.interval_s):
+                self._outbox.put(self._asked(client, url))
 
     def _asked(self, client: Any, url: str) -> Batch:
         try:

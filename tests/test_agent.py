@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
+from autoscaler.agent import push
 from autoscaler.agent.settings import PREFIX
 from autoscaler.clock import monotonic
 from autoscaler.types import Labels
 from collectors.pages import grammar
 from collectors.pages.reader import PageReader
 from tests.peers.nvml import Scenario, models
-from tests.peers.pages import until
+from tests.peers.pages import until, without_waiting
 from tests.peers.programs import program
 from tests.test_agent_push import Receiver
 
@@ -90,15 +91,11 @@ def ready(child: Child) -> bool:
         return False
 
 
-def ended(child: Child) -> float:
-    """Seconds from SIGTERM to a clean end."""
-    began = monotonic()
+def end(child: Child) -> None:
+    """A clean end by SIGTERM."""
     child.process.send_signal(signal.SIGTERM)
     child.rest_of_log()
-    code = child.process.wait(TOO_LATE_S)
-    took_s = monotonic() - began
-    assert code == 0
-    return took_s
+    assert child.process.wait(TOO_LATE_S) == 0
 
 
 def kill(child: Child) -> None:
@@ -177,14 +174,10 @@ def test_other_paths_say_what_there_is(agent: Child) -> None:
 
 
 def test_many_scrapers_of_one_second_cost_one_page(agent: Child) -> None:
-    def cost() -> float:
-        return agent.value("sigmascale_agent_process_cpu_seconds_total") or 0.0
-
-    before, began = cost(), monotonic()
-    for _ in range(100):
-        agent.get("/metrics")
-    # Rendering each would take 3 ms; serving one that is there takes less than one.
-    assert cost() - before < 0.15 + 0.2 * (monotonic() - began)
+    began = monotonic()
+    # Each page that is rendered counts the requests before it, so no two are alike.
+    different = {agent.get("/metrics") for _ in range(100)}
+    assert len(different) <= monotonic() - began + 2
 
 
 def test_a_gpu_that_is_lost_has_no_old_values(agent: Child, fleet: Scenario) -> None:
@@ -239,7 +232,7 @@ def test_a_real_prometheus_scrapes_it(agent: Child, tmp_path: Path) -> None:
 # --- its beginning and its end ------------------------------------------------------------------------------------
 
 
-def test_it_ends_within_a_second_though_a_gpu_hangs_a_scraper_waits_and_the_service_is_silent() -> None:
+def test_it_ends_at_once_though_a_gpu_hangs_a_scraper_waits_and_the_service_is_silent() -> None:
     receiver = Receiver()
     receiver.answers = [None]
     with models.t4() as fleet:
@@ -247,11 +240,13 @@ def test_it_ends_within_a_second_though_a_gpu_hangs_a_scraper_waits_and_the_serv
         try:
             until(lambda: ready(child), "ready", TOO_LATE_S)
             until(lambda: bool(receiver.bodies), "a push that hangs")
-            fault = fleet.gpus[0].block("nvmlDeviceGetMemoryInfo_v2", seconds=5)
+            fault = fleet.gpus[0].block("nvmlDeviceGetMemoryInfo_v2", seconds=30)
             until(lambda: fault.seen > 0, "a GPU that hangs")
-            kept = urllib.request.urlopen(child.url + "/metrics", timeout=5)
-            assert ended(child) < 1.5, "a second, and what a busy test machine adds"
-            kept.close()
+            with (
+                urllib.request.urlopen(child.url + "/metrics", timeout=TOO_LATE_S),
+                without_waiting(2 * push.TIMEOUT_S),
+            ):
+                end(child)
         finally:
             kill(child)
             receiver.close()
@@ -266,7 +261,7 @@ def test_what_it_collects_is_pushed_with_the_token_of_the_environment() -> None:
             until(lambda: len(receiver.bodies) >= 3, "three pushes", TOO_LATE_S)
             until(lambda: (child.value("sigmascale_agent_pushes_total", outcome="taken") or 0) >= 3, "counted")
             environ = Path(f"/proc/{child.process.pid}/cmdline").read_text()
-            ended(child)
+            end(child)
         finally:
             kill(child)
             receiver.close()
@@ -289,7 +284,7 @@ def test_a_machine_without_a_driver_is_ready_and_tells_of_itself() -> None:
             assert child.value("sigmascale_agent_collector_state", state="idle") == 1
             assert child.value("host_cpus") is not None
             assert not [name for name, _ in child.values() if name.startswith("gpu_")]
-            ended(child)
+            end(child)
         finally:
             kill(child)
 
@@ -305,7 +300,7 @@ def test_pages_can_ask_for_a_token_and_probes_need_none(tmp_path: Path) -> None:
             child.get("/metrics")
         caught.value.close()
         assert "host_load1" in child.get("/metrics", SECRET)
-        ended(child)
+        end(child)
     finally:
         kill(child)
 

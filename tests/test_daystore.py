@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import StorageError
+from autoscaler.queries import definition
 from autoscaler.store import Store
 from autoscaler.store.daystore import DayStore, Point
 from tests.batches import NAN, QUEUE, WAITING, newest, read, up
@@ -72,7 +73,7 @@ def test_of_a_point_that_is_written_twice_the_later_one_counts(tmp_path: Path) -
     days = DayStore(tmp_path, 28)
     days.append([Point("chat", "queue", NOON, 1.0, 1), Point("chat", "queue", NOON + 15, 5.0, 0)])
     days.append([Point("chat", "queue", NOON, 2.0, 0)])
-    assert days.history(date(2026, 11, 22), "chat", "queue", 0.0, NOON + 60)[1].tolist() == [2.0, 5.0]
+    assert days.history(date(2026, 11, 22), ("chat", "queue", ""), 0.0, NOON + 60)[1].tolist() == [2.0, 5.0]
     days.close()
 
 
@@ -107,7 +108,7 @@ def test_a_day_file_holds_what_its_columns_say(tmp_path: Path) -> None:
     tick(store, NOON, 3.0)
     store.close()
     with duckdb.connect(str(tmp_path / TODAY), read_only=True) as file:
-        assert file.execute("FROM points").fetchall() == [("chat", "queue", NOON, 3.0, 0)]
+        assert file.execute("FROM points").fetchall() == [("chat", "queue", NOON, 3.0, 0, definition(QUEUE))]
 
 
 def test_what_was_flushed_survives_a_kill(tmp_path: Path) -> None:
@@ -211,6 +212,7 @@ import os, tempfile
 from pathlib import Path
 import duckdb
 from autoscaler.errors import StorageError
+from autoscaler.queries import definition
 from autoscaler.store import Store
 from tests.batches import QUEUE, WAITING, newest, read, up
 with tempfile.TemporaryDirectory(dir="/tmp") as folder:
@@ -242,6 +244,7 @@ import resource, tempfile
 from pathlib import Path
 from autoscaler.store.daystore import Point
 from autoscaler.errors import StorageError
+from autoscaler.queries import definition
 from autoscaler.store import Store
 from tests.batches import QUEUE, WAITING, newest, read, up
 with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autoscaler.clock import SimClock, SystemClock, monotonic
+from autoscaler.clock import SimClock, SystemClock
 from autoscaler.errors import InputError
 from autoscaler.ports import Collector
 from autoscaler.signals import metric
@@ -19,6 +19,7 @@ from collectors.host.devices import Mount, mounts, usage
 from collectors.host.part import numbers
 from tests.hostworld import GIB, NET, FakeRoot, keys_of, machine, told
 from tests.peers.pages import until
+from tests.peers.running import running
 
 
 @pytest.fixture
@@ -161,20 +162,18 @@ def test_what_hardly_moves_is_read_less_often_in_batches_of_its_own(root: FakeRo
 # --- this machine -------------------------------------------------------------------------------------------------
 
 
-def test_this_machine_is_read_on_a_thread_that_stops_at_once() -> None:
+def test_this_machine_is_read_on_a_thread_that_stops() -> None:
     host = Host(SystemClock(), interval_s=0.05)
     assert isinstance(host, Collector)
-    host.start()
     batches: list[Batch] = []
 
     def enough() -> bool:
         batches.extend(host.collect(0.0))
         return len(batches) >= 4
 
-    until(enough, "three rounds")
-    began = monotonic()
-    host.stop()
-    assert monotonic() - began < 1.0
+    with running(host):
+        until(enough, "three rounds")
+    until(lambda: "host" not in {thread.name for thread in threading.enumerate()}, "the end of its thread")
     newest = {batch.source: batch for batch in batches}
     assert host.status().troubles == ()
     pairs = [pair for batch in newest.values() for pair in zip(batch.keys, batch.values.tolist(), strict=True)]
@@ -193,9 +192,8 @@ def test_this_machine_is_read_on_a_thread_that_stops_at_once() -> None:
 def test_a_wake_up_is_given_with_each_batch() -> None:
     wake = threading.Event()
     host = Host(SystemClock(), wake=wake, interval_s=0.05)
-    host.start()
-    assert wake.wait(5)
-    host.stop()
+    with running(host):
+        assert wake.wait(10)
 
 
 @pytest.mark.parametrize("name", ["interval_s", "slow_s", "deadline_s"])

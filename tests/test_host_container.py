@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.host.cgroup import Cgroup
+from collectors.host.cgroup import container
 from collectors.host.processors import Processors
 from tests.hostworld import GIB, FakeRoot, machine, told
 
@@ -49,7 +49,7 @@ def test_ratios_in_a_container_are_of_what_is_allowed(contained: FakeRoot) -> No
 )
 def test_the_processor_share_of_a_container(contained: FakeRoot, used_s: float, expected: float) -> None:
     seconds = iter([10.0, 12.0])
-    group = Cgroup(contained.sys / "fs" / "cgroup", contained.proc)
+    group = container(contained.sys / "fs" / "cgroup", contained.proc)
     processors = Processors(contained.sys / "devices" / "system", group, lambda: next(seconds))
     contained.host()
     list(processors.read())

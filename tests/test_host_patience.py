@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.clock import monotonic
 from autoscaler.types import Labels
 from collectors.host.devices import Mount
 from collectors.host.patience import Late, Patience
 from tests.hostworld import GIB, FakeRoot, machine, told
-from tests.peers.pages import until
+from tests.peers.pages import until, without_waiting
 
 
 @pytest.fixture
@@ -36,10 +35,8 @@ def test_a_call_that_hangs_is_left_alone_and_the_others_go_on() -> None:
         patience.ask("nfs", hang, 0.05)
     for _ in range(3):
         assert patience.ask("load", lambda: [("host_load1", (), 2.0)], 5.0) == (("host_load1", (), 2.0),)
-        began = monotonic()
-        with pytest.raises(Late, match="nfs still hangs in the kernel"):
-            patience.ask("nfs", hang, 0.05)
-        assert monotonic() - began < 0.04, "it is not waited for again"
+        with without_waiting(20.0), pytest.raises(Late, match="nfs still hangs in the kernel"):
+            patience.ask("nfs", hang, 20.0)
     assert calls == ["hang"]
     assert threading.active_count() <= threads + 2
     release.set()
@@ -59,7 +56,7 @@ def test_a_mount_that_hangs_makes_its_own_values_missing(root: FakeRoot, monkeyp
         yield "host_disk_used_ratio", (("device", mount.device), ("mount", mount.path)), 0.5
 
     monkeypatch.setattr("collectors.host.collector.usage", statvfs)
-    host = root.host(deadline_s=0.05)
+    host = root.host(deadline_s=1.0)
     assert told(host.read(0.0))["host_disk_used_ratio", "/"] == 0.5
     hanging.append(True)
     for at in (1.0, 2.0):

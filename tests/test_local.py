@@ -182,7 +182,7 @@ def test_a_worker_that_says_no_again_and_again_is_not_ready(make: Make, monkeypa
 
 def test_a_silent_worker_holds_nobody_up(make: Make) -> None:
     """It accepts connections and never answers; observe and apply do not wait for it."""
-    provider = make(probe_timeout_s=0.5)
+    provider = make(probe_timeout_s=4.0)
     silent = (
         "{python} -c \"import socket, threading; s = socket.create_server(('{host}', {port}));"
         ' threading.Event().wait(60)"'
@@ -198,7 +198,7 @@ def test_a_silent_worker_holds_nobody_up(make: Make) -> None:
         return seen is not None and "does not answer in time" in seen.detail
 
     until(is_silent, "that it does not answer")
-    assert slowest_s < 0.4
+    assert slowest_s < 2.0, "half of what a probe waits"
     assert (found(provider, outcome.instance) or pytest.fail("gone")).state == "pending"
 
 
@@ -264,11 +264,11 @@ def test_a_request_in_flight_survives_drain_and_termination(make: Make) -> None:
 
 
 def test_who_ignores_the_request_to_stop_is_killed_after_the_grace_time(make: Make) -> None:
-    provider = make(grace_s=0.3)
+    provider = make(grace_s=3.0)
     instance = ready(provider, f"{SERVE} --stubborn")
     began = monotonic()
     outcome = operate(provider, "terminate", instance.id)
-    assert monotonic() - began < 0.25, "apply does not wait for the end"
+    assert monotonic() - began < 1.5, "apply does not wait for the end"
     assert outcome.status == "accepted"
     assert [i.state for i in provider.observe().instances] == ["stopping"]
     assert operate(provider, "drain", instance.id).status == "failed"

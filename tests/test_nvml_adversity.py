@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.clock import SystemClock, monotonic
+from autoscaler.clock import SystemClock
 from autoscaler.types import Batch
 from collectors.nvml import Nvml
 from tests.nvmlworld import World, told, world
 from tests.peers.nvml import VARIABLE, Gpu, Scenario, models
-from tests.peers.pages import until
+from tests.peers.pages import until, without_waiting
 
 POWER = "gpu_power_watts"
 
@@ -101,9 +101,8 @@ def test_a_clock_that_is_set_while_it_is_read_silences_nothing(hours: float) -> 
     with live(models.t4(), clock, fast=True) as running:
         clock.ahead_s = hours * 3600.0
         running.gather()
-        before, began = dict(running.seen), monotonic()
-        until(lambda: running.beyond(before), "every source goes on")
-        assert monotonic() - began < 3.0
+        before = dict(running.seen)
+        until(lambda: running.beyond(before), "every source goes on, and not in an hour")
         assert running.up(scenario_of(running).gpus[0])
 
 
@@ -218,10 +217,9 @@ def test_a_driver_that_hangs_as_it_is_started_holds_up_neither_start_nor_stop() 
     with models.t4() as fleet, fleet.loaded():
         fault = fleet.block("nvmlInitWithFlags", seconds=20.0)
         nvml = Nvml(SystemClock(), kernel_log=False)
-        began = monotonic()
-        nvml.start(wait_s=0.2)
-        nvml.stop()
-        assert monotonic() - began < 2.0
+        with without_waiting(20.0):
+            nvml.start(wait_s=0.2)
+            nvml.stop()
         fault.clear()
         until(lambda: nvml.slow_rota.ended(0.0), "the thread that was left behind")
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from autoscaler.clock import SystemClock, monotonic
+from autoscaler.clock import SystemClock
+from collectors.nvml import events
 from collectors.nvml.events import Events, GpuEvent
 from collectors.nvml.faults import FaultBook
 from tests.peers.nvml import Scenario, models
 from tests.peers.nvml.gpu import DOUBLE_BIT_EVENT, RECOVERY_EVENT, UNAVAILABLE_EVENT
-from tests.peers.pages import until
+from tests.peers.pages import until, without_waiting
 
 
 class Listener:
@@ -140,27 +141,27 @@ def test_new_handles_are_registered_when_asked() -> None:
     assert listener.seen() == [(5, "xid", 63)]
 
 
-def test_the_thread_ends_within_a_second_and_leaves_nothing_behind() -> None:
+def test_the_thread_ends_and_leaves_nothing_behind() -> None:
     fleet = models.hgx_h100()
     with listening(fleet) as listener:
-        began = monotonic()
         listener.events.stop()
-        assert monotonic() - began < 1.0
-        assert "gpu-events" not in [thread.name for thread in threading.enumerate()]
+        until(lambda: "gpu-events" not in {thread.name for thread in threading.enumerate()}, "the end of its thread")
         assert fleet.calls("nvmlEventSetFree") == fleet.calls("nvmlEventSetCreate")
 
 
-def test_a_driver_that_refuses_events_is_asked_later_and_stops_at_once() -> None:
+def test_a_driver_that_refuses_events_is_asked_later_and_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = models.hgx_h100()
     fault = fleet.fail("nvmlEventSetCreate", 999)
+    monkeypatch.setattr(events, "FIRST_RETRY_S", 20.0)
     with fleet, fleet.loaded() as nvml:
         nvml.nvmlInit()
         listener = Listener(nvml, fleet)
         listener.events.start()
-        until(lambda: listener.events.failures >= 1, "the refusal")
-        began = monotonic()
-        listener.events.stop()
-        assert monotonic() - began < 0.3
+        try:
+            until(lambda: listener.events.failures >= 1, "the refusal")
+        finally:
+            with without_waiting(20.0):
+                listener.events.stop()
         assert fault.seen <= 2
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from autoscaler.clock import SystemClock, monotonic
+from autoscaler.clock import SystemClock
 from autoscaler.types import Batch
 from collectors.nvml import Nvml
 from tests.nvmlworld import Value, told
 from tests.peers.nvml import Gpu, Scenario, models
-from tests.peers.pages import until
+from tests.peers.pages import until, without_waiting
 
 QUIET = {"slow": False, "events": False, "kernel_log": False}
 OTHERS = "the other GPUs are read as before"
@@ -82,15 +82,14 @@ def test_a_slow_call_that_blocks_leaves_the_gauges_alone() -> None:
             until(lambda: running.last(gpu)["gpu_up"] == 1.0, "it is over")
 
 
-def test_it_stops_within_a_second_though_a_gpu_hangs() -> None:
+def test_it_stops_though_a_gpu_hangs() -> None:
     settings = {"interval_s": 0.05, "deadline_s": 0.1, "slow": True, "events": True}
     with models.dgx_a100() as fleet, fleet.loaded(), Running(fleet, **settings) as running:
         until(running.up, "every GPU")
         fault = fleet.gpus[0].block("nvmlDeviceGetPerformanceState", seconds=20.0)
         until(lambda: running.last(fleet.gpus[0])["gpu_up"] == 0.0, "it hangs")
-        began = monotonic()
-        running.nvml.stop()
-        assert monotonic() - began < 1.0
+        with without_waiting(20.0):
+            running.nvml.stop()
         fault.clear()
         quick = running.nvml.quick_rota
         until(lambda: quick.ended(0.0), "the thread that was left behind")
@@ -101,19 +100,19 @@ def test_a_gpu_that_hangs_at_the_start_leaves_the_others_alone() -> None:
         fault = fleet.gpus[4].block("nvmlDeviceGetUUID", seconds=20.0)
         with Running(fleet, interval_s=0.05, deadline_s=0.2) as running:
             until(lambda: len(running.nvml.describe()) == 7, "the others")
-            began = monotonic()
-            running.nvml.stop()
-            assert monotonic() - began < 1.0
+            with without_waiting(20.0):
+                running.nvml.stop()
             fault.clear()
 
 
 def test_without_a_driver_it_starts_and_stops_at_once() -> None:
     with models.t4() as fleet, fleet.loaded():
         fleet.fail("nvmlInitWithFlags", 12)
-        began = monotonic()
         nvml = Nvml(SystemClock())
-        nvml.start()
-        assert nvml.status().state == "idle"
-        nvml.stop()
-        assert monotonic() - began < 2.0
+        try:
+            with without_waiting(20.0):
+                nvml.start(wait_s=20.0)
+            assert nvml.status().state == "idle"
+        finally:
+            nvml.stop()
         assert nvml.collect(0.0) == ()

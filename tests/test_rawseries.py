@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from autoscaler.store.rawseries import Limits, RawSeries
+from autoscaler.store.admission import Limits
+from autoscaler.store.rawseries import RawSeries
 from autoscaler.store.selection import Selections
 from autoscaler.types import Batch, SeriesKey
 from tests.batches import ARRIVED, NAN, WAITING, keys_of, labels_of, silent, up

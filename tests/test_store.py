@@ -9,7 +9,7 @@ import pytest
 
 from autoscaler.ruleset import Signal
 from autoscaler.store import Store
-from autoscaler.store.rawseries import Limits
+from autoscaler.store.admission import Limits
 from autoscaler.types import Batch, Labels, SeriesKey
 from tests.batches import ARRIVED, NAN, QUEUE, WAITING, filled, labels_of, newest, read, rules, silent, up
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from autoscaler.store import Store
-from autoscaler.store.rawseries import Limits
+from autoscaler.store.admission import Limits
 from autoscaler.types import Batch, SeriesKey
 from tests.batches import ACTIVE, BUSY, NAN, QUEUE, WAITING, bounds, filled, labels_of, newest, read, silent, up
 
@@ -156,7 +156,7 @@ def test_series_for_which_there_is_no_room_are_missing_not_idle() -> None:
         store.add(up(name, 100.0, {WAITING: 5.0}))
     frame = read(store, QUEUE, 101.0)
     assert (frame.quality, newest(frame), bounds(frame)) == (("partial",), 15.0, (15.0, 20.0))
-    assert frame.detail == (f"1 series of {WAITING} found no room in the store; scrape fewer",)
+    assert frame.detail == (f"1 series of {WAITING} found no room; scrape fewer, or raise max_series",)
     store.add(silent("a", 102.0, "gone"))
     for at in (140.0, 145.0):
         for name in "bcd":

@@ -7,6 +7,8 @@ delays the next round.
 from __future__ import annotations
 
 import math
+import os
+import platform
 import ssl
 import threading
 import zlib
@@ -30,6 +32,7 @@ from autoscaler.clock import monotonic
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock, Collector
 from autoscaler.types import Batch
+from collectors.background import Background
 
 if TYPE_CHECKING:
     from autoscaler.agent.caps import Caps
@@ -66,15 +69,14 @@ class Agent:
     caps: Caps | None = None
     counts: own.Counts = field(default_factory=own.Counts, init=False)
     _told: set[str] = field(default_factory=set, init=False, repr=False)
-    _stopping: bool = field(default=False, init=False)
-    _roused: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    _background: Background = field(init=False, repr=False)
     _taking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _round_at: float = field(default=-math.inf, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False, repr=False)
     _pusher: Pusher | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
+        self._background = Background("agent", self.clock)
         self._current = Current(STALE_INTERVALS * settings.interval_s)
         self._pages = Pages(settings.names, self._look, self._own, settings.all_labels)
         secret = read_token(settings.read_token_file) if settings.read_token_file is not None else None
@@ -84,7 +86,9 @@ class Agent:
             # The name of the node is the seed: nodes differ, and each of them does the same again.
             jitter = np.random.default_rng(zlib.crc32(settings.host.encode()))
             self._pusher = Pusher(settings.push, self._token, place, jitter)
-        self._bodies = Bodies(settings.host, settings.all_labels)
+        # The machine's own name, since --host is what two of them may share.
+        instance = f"{platform.node() or 'unknown'}/{os.getpid()}"
+        self._bodies = Bodies(settings.host, settings.all_labels, instance, round(self.clock.now(), 3))
 
     @property
     def port(self) -> int:
@@ -98,8 +102,7 @@ class Agent:
             collector.start()
         if self._pusher is not None:
             self._pusher.start()
-        self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
-        self._thread.start()
+        self._background.start(self._run)
         host, port = self.settings.listen[0], self._server.port
         scheme = "https" if self.settings.tls_cert is not None else "http"
         log.info(
@@ -112,8 +115,7 @@ class Agent:
     def stop(self) -> None:
         """Stop everything within a second; who hangs is left behind and ends with the process."""
         deadline = monotonic() + STOP_S
-        self._stopping = True
-        self._roused.set()
+        self._background.stop(0.0)
         if self.caps is not None:
             # Before the driver's library is shut down.
             self.caps.stop(CAPS_STOP_S)
@@ -122,14 +124,14 @@ class Agent:
         threads = [threading.Thread(target=part.stop, name="stop", daemon=True) for part in parts]
         for thread in threads:
             thread.start()
-        for thread in [*threads, *([self._thread] if self._thread is not None else [])]:
+        for thread in threads:
             thread.join(max(0.0, deadline - monotonic()))
+        self._background.stop(max(0.0, deadline - monotonic()))
 
     # --- collecting ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        due = self.clock.now()
-        while not self._stopping:
+        for _ in self._background.rounds(self.settings.interval_s):
             began = monotonic()
             self._take()
             if self.caps is not None:
@@ -139,9 +141,6 @@ class Agent:
                     self._pusher.offer(body)
             self._round_at = monotonic()
             self.counts.collect_s = self._round_at - began
-            now = self.clock.now()
-            due = min(max(due + self.settings.interval_s, now), now + self.settings.interval_s)
-            self.clock.wait(due, self._roused)
 
     def _take(self) -> None:
         """Move what the collectors have into the current values; from the agent's thread and from the pages'."""

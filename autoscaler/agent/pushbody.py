@@ -24,11 +24,12 @@ SAMPLES_LIMIT = 5000
 class Bodies:
     """Turns snapshots into pushes.
 
-    labels: of the node; they stand once at the top of a push instead of at every sample.
+    labels: of the node; they stand once at the top of a push instead of at every sample. instance, started_at: which
+    process this is and when it began, so that the service notices when two push under the name of one node.
     """
 
-    def __init__(self, source: str, labels: Labels) -> None:
-        self._top = {"source": source, "labels": dict(labels)}
+    def __init__(self, source: str, labels: Labels, instance: str, started_at: float) -> None:
+        self._top = {"source": source, "instance": instance, "started_at": started_at, "labels": dict(labels)}
         self._common = frozenset(labels)
         self._keys: tuple[SeriesKey, ...] = ()
         self._prefixes: list[str] = []

@@ -58,6 +58,8 @@ _PUSHED = {
         "interval_s": {"type": "number", "minimum": 0.05, "maximum": 3600},
         "labels": _TEXTS,
         "at": {"type": "number"},
+        "instance": {"type": "string", "minLength": 1, "maxLength": 200},
+        "started_at": {"type": "number"},
         "samples": {"type": "array", "items": _SAMPLE, "minItems": 1, "maxItems": 50000},
     },
 }
@@ -81,7 +83,7 @@ _ALERTS = {
     },
 }
 _EXPORTED = {"type": "object", "properties": {"resourceMetrics": {"type": "array", "items": {"type": "object"}}}}
-REFUSALS = documented(400, 401, 403, 408, 413, 415, 422, 429, 503)
+REFUSALS = documented(400, 401, 403, 408, 409, 413, 415, 422, 429, 503)
 
 _operator = require("operator")
 operators = [Depends(_operator)]
@@ -154,7 +156,8 @@ async def remote_write(request: Request, deps: Deps) -> Response:
 @router.post(PUSH, status_code=204, openapi_extra=_body("application/json", _PUSHED))
 async def push(request: Request, deps: Deps) -> Response:
     """Samples from an agent or a script. `labels` belong to every sample, `at` is in Unix seconds and defaults to the
-    time of arrival, a value of null says that there is none now."""
+    time of arrival, a value of null says that there is none now. `instance` and `started_at` say which process sends:
+    of two under one name the one that began later is taken, the other gets 409."""
     return await _receive(request, deps, "json")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -34,18 +34,30 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 # `at` is a reserved word of DuckDB.
 _TABLE = """CREATE TABLE IF NOT EXISTS points
     (pool VARCHAR, signal VARCHAR, "at" DOUBLE, value DOUBLE, quality UTINYINT)"""
-_INSERT = 'INSERT INTO points SELECT pool, signal, "at", value, quality FROM rows'
+# Older files do not say what was measured.
+_COLUMN = "ALTER TABLE points ADD COLUMN IF NOT EXISTS definition VARCHAR"
+_HAS_COLUMN = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'points' AND column_name = 'definition'"
+_INSERT = """INSERT INTO points (pool, signal, "at", value, quality, definition)
+    SELECT pool, signal, "at", value, quality, definition FROM rows"""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One value of a pool signal as it is stored; NaN is stored as NULL. `quality` is a code, see `poolhistory`."""
+    """One value of a pool signal as it is stored; NaN is stored as NULL. `quality` is a code, see `poolhistory`.
+
+    definition: the fingerprint of what was measured, empty = not known.
+    """
 
     pool: str
     signal: str
     at: float
     value: float
     quality: int
+    definition: str = ""
+
+
+Meant = tuple[str, str, str]
+"""Pool, signal and definition."""
 
 
 class DayStore:
@@ -88,25 +100,34 @@ class DayStore:
             ) from error
         return tuple(sorted(date.fromisoformat(name[1]) for name in names if name))
 
-    def read(self, day: date, since: float) -> dict[tuple[str, str], tuple[Float64s, Float64s]]:
-        """All points of a day from `since`: (pool, signal) -> times ascending, values."""
-        sizes = 'SELECT pool, signal, count(*) FROM points WHERE "at" >= ? GROUP BY ALL ORDER BY pool, signal'
-        columns = 'SELECT "at", value FROM points WHERE "at" >= ? ORDER BY pool, signal, "at", rowid'
+    def read(self, day: date, since: float) -> dict[Meant, tuple[Float64s, Float64s]]:
+        """All points of a day from `since`, by what they measure: times ascending, values."""
+        sizes = """SELECT pool, signal, {meaning}, count(*) FROM points WHERE "at" >= ? GROUP BY ALL
+            ORDER BY pool, signal, {meaning}"""
+        columns = """SELECT "at", value FROM points WHERE "at" >= ? ORDER BY pool, signal, {meaning}, "at", rowid"""
         with self._lock:
-            (rows,), arrays = self._query(day, ((sizes, (since,)),), (columns, (since,)))
+            rows, arrays = self._query(day, (sizes, (since,)), (columns, (since,)))
         found, start = {}, 0
-        for pool, signal, count in rows:
+        for pool, signal, definition, count in rows:
             block = slice(start, start + count)
-            found[pool, signal] = _latest(arrays[0][block], arrays[1][block])
+            found[pool, signal, definition] = _latest(arrays[0][block], arrays[1][block])
             start += count
         return found
 
-    def history(self, day: date, pool: str, signal: str, since: float, until: float) -> tuple[Float64s, Float64s]:
+    def history(self, day: date, name: Meant, since: float, until: float) -> tuple[Float64s, Float64s]:
         """Points of one signal and day with since <= at < until: times ascending, values with NaN for gaps."""
-        columns = """SELECT "at", value FROM points WHERE pool = ? AND signal = ? AND "at" >= ? AND "at" < ?
-            ORDER BY "at", rowid"""
+        columns = """SELECT "at", value FROM points WHERE pool = ? AND signal = ? AND {meaning} = ? AND "at" >= ?
+            AND "at" < ? ORDER BY "at", rowid"""
         with self._lock:
-            return _latest(*self._query(day, (), (columns, (pool, signal, since, until)))[1])
+            return _latest(*self._query(day, None, (columns, (*name, since, until)))[1])
+
+    def meanings(self, day: date) -> list[Meant]:
+        """What was measured on a day, in the order in which it began."""
+        text = 'SELECT pool, signal, {meaning}, 0 FROM points GROUP BY ALL ORDER BY min("at")'
+        nothing = 'SELECT "at", value FROM points LIMIT 0'
+        with self._lock:
+            rows, _ = self._query(day, (text, ()), (nothing, ()))
+        return [(pool, signal, definition) for pool, signal, definition, _ in rows]
 
     def retain(self, newest: date) -> None:
         """Drop the files of days that are too old; deleting a file frees its space, deleting rows would not."""
@@ -129,6 +150,7 @@ class DayStore:
             "at": np.array([point.at for point in points]),
             "value": np.array([point.value for point in points]),
             "quality": np.array([point.quality for point in points], np.uint8),
+            "definition": np.array([point.definition for point in points], object),
         }
         try:
             connection = self._open(path)
@@ -152,14 +174,16 @@ class DayStore:
         connection = duckdb.connect(str(path), config=_SETTINGS)
         self._today = (path, connection)
         connection.execute(_TABLE)
+        connection.execute(_COLUMN)
         return connection
 
     def _query(
         self,
         day: date,
-        rows: Iterable[tuple[str, tuple[object, ...]]],
+        rows: tuple[str, tuple[object, ...]] | None,
         columns: tuple[str, tuple[object, ...]],
-    ) -> tuple[list[list[tuple[str, str, int]]], tuple[Float64s, Float64s]]:
+    ) -> tuple[list[tuple[str, str, str, int]], tuple[Float64s, Float64s]]:
+        """The answers to two queries, in which {meaning} stands for the definition of a point."""
         import duckdb
 
         path = self.path(day)
@@ -170,8 +194,13 @@ class DayStore:
                 connection = self._today[1].cursor()
             else:
                 connection = duckdb.connect(str(path), read_only=True, config=_SETTINGS)
-            found = [connection.execute(text, list(values)).fetchall() for text, values in rows]
-            arrays = connection.execute(columns[0], list(columns[1])).fetchnumpy()
+            known = connection.execute(_HAS_COLUMN).fetchone() == (1,)
+            # DuckDB orders by no constant, so the empty text of files without the column is a part of another one.
+            meaning = "coalesce(definition, '')" if known else "substr(pool, 1, 0)"
+            found = []
+            if rows is not None:
+                found = connection.execute(rows[0].format(meaning=meaning), list(rows[1])).fetchall()
+            arrays = connection.execute(columns[0].format(meaning=meaning), list(columns[1])).fetchnumpy()
             return found, (_filled(arrays["at"]), _filled(arrays["value"]))
         except duckdb.Error as error:
             raise _storage_error(path, error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.store.ring import Indices
+from autoscaler.store.source import Indices
 
 
 def gather_all(ring: NDArray[np.float32], newest: int, columns: Indices, into: NDArray[np.float32]) -> None:
@@ -20,9 +20,11 @@ def gather_all(ring: NDArray[np.float32], newest: int, columns: Indices, into: N
                 np.take(row, columns, out=out, mode="clip")
         else:
             width, step, repeats = even
-            shape, strides = (len(rows), repeats, width), (rows.strides[0], 4 * step, 4)
-            source = np.lib.stride_tricks.as_strided(rows[:, columns[0] :], shape, strides, writeable=False)
-            np.copyto(target.reshape(shape), source)
+            # Copied as items of one run each, which takes two thirds of the time of as many numbers.
+            run = np.dtype((np.void, 4 * width))
+            strides = (rows.strides[0], 4 * step)
+            source = np.ndarray((len(rows), repeats), run, rows, 4 * int(columns[0]), strides)
+            np.copyto(target.view(run), source)
 
 
 def gather_some(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -11,18 +12,20 @@ import numpy as np
 
 from autoscaler.errors import StorageError
 from autoscaler.presence import Given
-from autoscaler.ruleset import RuleSet, Signal
-from autoscaler.signals import answer, is_answer
+from autoscaler.ruleset import RuleSet
+from autoscaler.signals import is_answer
+from autoscaler.store.admission import Limits
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.daystore import Point
 from autoscaler.store.given import given
 from autoscaler.store.moments import RunningMoments
+from autoscaler.store.origin import bounded, origin
 from autoscaler.store.pastdays import PastDays
 from autoscaler.store.poolhistory import PoolHistory
-from autoscaler.store.poolsignals import Measured, measure
-from autoscaler.store.rawframe import in_flight, raw_frame
-from autoscaler.store.rawseries import Limits, RawSeries
-from autoscaler.store.selection import Selection, Selections
+from autoscaler.store.poolsignals import measure
+from autoscaler.store.rawframe import in_flight, raw_frame, totals
+from autoscaler.store.rawseries import RawSeries
+from autoscaler.store.selection import Selections
 from autoscaler.types import Batch, Frame, Labels, Newest, Past
 
 _FAR = 32503680000.0
@@ -89,8 +92,8 @@ class Store:
         self._flushing = Lock()
         self._write_problem = ""
         if self._days is not None:
-            for (pool, signal), trail in self._days.newest(history_s, max_points).items():
-                self._history.trail(pool, signal).load(*trail)
+            for (pool, signal, meaning), trail in self._days.newest(history_s, max_points).items():
+                self._history.load((pool, signal), meaning, *trail)
 
     def add(self, batch: Batch) -> None:
         """Take in what a source said. Never raises for what a batch contains: bad samples are refused and counted."""
@@ -106,46 +109,19 @@ class Store:
         frames = {}
         with self._lock:
             self._raw.forget(now)
-            work_at = self._raw.work_at.get(rules.pool, -math.inf)
-            busy_at = self._raw.busy_at.get(rules.pool, -math.inf)
+            work_at = self._raw.work_at.get(rules.workload, -math.inf)
+            busy_at = self._raw.busy_at.get(rules.workload, -math.inf)
             for signal in rules.signals:
                 if signal.forecast is None:
-                    asked, selection = self._source(rules, signal)
+                    asked, selection = origin(self._selections, rules, signal)
                     measured = measure(asked, selection, now, work_at, busy_at)
-                    if asked is not signal:
-                        measured = self._bounded(rules.pool, signal, measured)
-                    frames[signal.name] = self._history.take(rules.pool, signal, measured, selection.interval_s, now)
+                    answered = asked is not signal
+                    if answered:
+                        measured = bounded(self._selections, rules.pool, signal, measured)
+                    frames[signal.name] = self._history.take(
+                        rules.pool, signal, measured, selection.interval_s, now, answered
+                    )
         return frames
-
-    def _source(self, rules: RuleSet, signal: Signal) -> tuple[Signal, Selection]:
-        """What a signal is read from: its raw series, or a store's answers where we have none of those ourselves."""
-        selection = None
-        if signal.metric is not None and signal.promql is None:
-            selection = self._selections.get(rules.pool, _metric(signal), signal.where, rules.match)
-            if selection.parts:
-                return signal, selection
-        answers = self._selections.get(rules.pool, answer(signal.name))
-        if selection is not None and not answers.parts:
-            return signal, selection
-        own = replace(signal, metric=answer(signal.name), where=(), aggregate="sum", rate_s=None, quantile=None)
-        # Targets of the pool that are silent say nothing about a store that answers.
-        return own, replace(answers, silent=()) if answers.parts else answers
-
-    def _bounded(self, pool: str, signal: Signal, measured: Measured) -> Measured:
-        """A store's answer with the bounds that came with it: some of what it aggregates over was silent."""
-        low = self._at(pool, answer(signal.name, "low"), measured.newest_at)
-        up = self._at(pool, answer(signal.name, "up"), measured.newest_at)
-        if measured.quality != "fresh" or math.isnan(low) or math.isnan(up):
-            return measured
-        text = "some targets of the pool do not answer the store that aggregates them"
-        return replace(measured, quality="partial", detail=text, lower=low, upper=up)
-
-    def _at(self, pool: str, metric: str, at: float) -> float:
-        """The value of a metric's only series if its newest is of that time, else NaN."""
-        for part in self._selections.get(pool, metric).parts:
-            if part.ring.last_at[part.columns[0]] == at:
-                return float(part.ring.raw[part.columns[0]])
-        return math.nan
 
     def fill(self, past: Past) -> int:
         """Put what a source remembers of a pool's signal into its history where that has gaps; how many points."""
@@ -173,12 +149,21 @@ class Store:
             waiting = self._selections.get(pool, "requests_waiting")
             return in_flight(running, waiting)
 
+    def totals(self, pool: str, metrics: Iterable[str]) -> dict[str, dict[tuple[str, str], tuple[float, float]]]:
+        """By metric: newest value and its time of every instance, and of each of its buckets (bound, else "").
+
+        Counters as they are, since they began; an instance without a recent value is left out only when it is gone.
+        """
+        with self._lock:
+            return {metric: totals(self._selections.get(pool, metric)) for metric in metrics}
+
     def history(self, pool: str, signal: str, since: float, until: float) -> tuple[Float64s, Float64s]:
-        """Times and values of a pool signal, since <= at < until; memory first, then the day files."""
+        """Times and values of a pool signal as it is defined now, since <= at < until; memory first, then day files."""
         with self._lock:
             trail = self._history.trails.get((pool, signal))
             view = slice(0, 0) if trail is None else slice(trail.first, trail.end)
             at, values = (np.empty(0), np.empty(0)) if trail is None else (trail.at[view], trail.values[view])
+            name = pool, signal, "" if trail is None else trail.definition
         until = min(until, _FAR)
         since = max(since, 0.0)
         begin, end = np.searchsorted(at, (since, until))
@@ -186,7 +171,7 @@ class Store:
         memory_since = float(at[0]) if at.size else math.inf
         if self._days is None or since >= memory_since:
             return recent
-        found = [*self._days.history(pool, signal, since, min(until, memory_since)), recent]
+        found = [*self._days.history(name, since, min(until, memory_since)), recent]
         return np.concatenate([times for times, _ in found]), np.concatenate([points for _, points in found])
 
     def flush(self) -> int:
@@ -200,7 +185,9 @@ class Store:
             with self._lock:
                 points = self._history.take_pending()
             try:
-                self._days.append([Point(*name, *value) for name, value in points.items()])
+                self._days.append(
+                    [Point(pool, signal, at, *of, meaning) for (pool, signal, meaning, at), of in points.items()]
+                )
             except StorageError as error:
                 with self._lock:
                     self._history.give_back(points)
@@ -221,8 +208,7 @@ class Store:
         """Drop the history of a pool that has no rules any more from memory; the disk keeps it."""
         with self._lock:
             self._moments.forget_pool(pool)
-            for name in [name for name in self._history.trails if name[0] == pool]:
-                del self._history.trails[name]
+            self._history.forget_pool(pool)
 
     def problems(self) -> tuple[str, ...]:
         """What a person should know: files that cannot be read or written, limits that refuse samples."""
@@ -247,7 +233,7 @@ class Store:
         """What there is to measure each signal of the pool from, by signal; forecasts are left out."""
         with self._lock:
             return {
-                signal.name: given(signal, *self._source(rules, signal), self._raw, rules.pool)
+                signal.name: given(signal, *origin(self._selections, rules, signal), self._raw, rules.pool)
                 for signal in rules.signals
                 if signal.forecast is None
             }
@@ -292,10 +278,3 @@ class Store:
             interval_s = max(interval_s, source.interval_s)
         counter = any(s.columns[s.groups[pool, metric][0]].counter for s in sources.values())
         return SeriesInfo(pool, metric, series, interval_s, newest_at, tuple(sorted(sources)), counter)
-
-
-def _metric(signal: Signal) -> str:
-    """The name of the raw series: a quantile over time is read from a histogram's buckets."""
-    assert signal.metric is not None
-    from_buckets = signal.quantile is not None and signal.over_s is not None
-    return f"{signal.metric.removesuffix('_bucket')}_bucket" if from_buckets else signal.metric

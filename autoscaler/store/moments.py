@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.gather import gather_all, gather_some
 from autoscaler.store.poolsignals import AGE_INTERVALS
-from autoscaler.store.ring import SPARE_SLOTS, Indices
+from autoscaler.store.ring import SPARE_SLOTS
 from autoscaler.store.selection import Part, Selection
+from autoscaler.store.source import Indices
 from autoscaler.types import Labels, Moments, Newest
 
 DOUBTFUL_SHARE = 1e-8
@@ -244,11 +245,12 @@ class Sums:
         rows = int(min((row - self._since)[0], row.max(initial=0)))
         into = np.empty((rows, columns.size), np.float32)
         ends = ((row - 1) % ring.slots)[owner_of]
-        groups, sizes = np.unique(ends, return_counts=True)
-        for place, end in enumerate(groups[np.argsort(-sizes)]):
-            if not place:
-                gather_all(ring.values, int(end), columns, into)
-            else:
+        # Sources that walk in step share their slots: everything is fetched from the commonest, then the rest again.
+        sizes = np.bincount(ends, minlength=ring.slots)
+        commonest = int(sizes.argmax())
+        gather_all(ring.values, commonest, columns, into)
+        for end in np.flatnonzero(sizes) if sizes[commonest] < ends.size else ():
+            if end != commonest:
                 members = np.flatnonzero(ends == end)
                 gather_some(ring.values, int(end), members, columns[members], into)
         # The row of a source's last news is judged, so it is no part of its past.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from autoscaler.queries import definition
 from autoscaler.ruleset import Signal
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.poolsignals import Measured
@@ -17,10 +18,19 @@ QUALITIES: tuple[Quality, ...] = ("fresh", "partial", "stale", "frozen", "missin
 
 _START = 64
 
+Name = tuple[str, str]
+"""Pool and signal."""
+Pending = tuple[str, str, str, float]
+"""Pool, signal, definition and time of a point."""
+
 
 @dataclass(slots=True, eq=False)
 class Trail:
-    """Points of one signal, `first` to `end` of two buffers. What a view shows is never written again."""
+    """Points of one signal, `first` to `end` of two buffers. What a view shows is never written again.
+
+    definition: the fingerprint of what the points measure, empty while nobody knows. of: the signal that has it.
+    answers_after: an answer to a question that is not asked any more is up to so old.
+    """
 
     at: Float64s = field(default_factory=lambda: np.empty(_START))
     values: Float64s = field(default_factory=lambda: np.empty(_START))
@@ -28,6 +38,9 @@ class Trail:
     end: int = 0
     newest_at: float = -math.inf
     interval_s: float = 0.0
+    definition: str = ""
+    of: Signal | None = None
+    answers_after: float = -math.inf
 
     @property
     def last_at(self) -> float:
@@ -81,8 +94,11 @@ class Trail:
 class PoolHistory:
     """The trails of all pools' signals, and the points that are not on disk yet.
 
-    `pending` maps (pool, signal, at) to (value, quality code), oldest first, at most `max_backlog` of them; `lost`
-    counts those that fell out of it.
+    A signal that means something else from now on starts without a past. What its name meant before is kept beside, so
+    that whoever takes a change back has the past back too.
+
+    `pending` maps (pool, signal, definition, at) to (value, quality code), oldest first, at most `max_backlog` of them;
+    `lost` counts those that fell out of it.
     """
 
     def __init__(self, history_s: float, max_points: int, max_backlog: int, durable: bool) -> None:
@@ -90,30 +106,55 @@ class PoolHistory:
         self.max_points = max_points
         self.max_backlog = max_backlog
         self.durable = durable
-        self.trails: dict[tuple[str, str], Trail] = {}
-        self.pending: dict[tuple[str, str, float], tuple[float, int]] = {}
+        self.trails: dict[Name, Trail] = {}
+        self.replaced: dict[Name, Trail] = {}
+        self.pending: dict[Pending, tuple[float, int]] = {}
         self.lost = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers."""
-        return sum(trail.at.nbytes + trail.values.nbytes for trail in self.trails.values())
+        trails = (*self.trails.values(), *self.replaced.values())
+        return sum(trail.at.nbytes + trail.values.nbytes for trail in trails)
 
     @property
     def limit(self) -> int:
         """Points that one signal may keep: its share of `max_points`, at least an hour at one a second."""
-        return max(3600, self.max_points // max(1, len(self.trails)))
+        return max(3600, self.max_points // max(1, len(self.trails) + len(self.replaced)))
 
-    def trail(self, pool: str, signal: str) -> Trail:
-        """The trail of a signal, a new one if need be."""
-        found = self.trails.get((pool, signal))
+    def load(self, name: Name, meaning: str, at: Float64s, values: Float64s) -> None:
+        """Start from points that were stored before; of several definitions, give the oldest first."""
+        trail = Trail(definition=meaning)
+        trail.load(at, values)
+        if name in self.trails:
+            self.replaced[name] = self.trails[name]
+        self.trails[name] = trail
+
+    def forget_pool(self, pool: str) -> None:
+        """Drop the trails of a pool."""
+        for trails in (self.trails, self.replaced):
+            for name in [name for name in trails if name[0] == pool]:
+                del trails[name]
+
+    def trail(self, name: Name, meaning: str) -> Trail:
+        """The trail of a signal that means this, a new one if need be."""
+        found = self.trails.get(name)
         if found is None:
-            found = self.trails[(pool, signal)] = Trail()
+            found = self.trails[name] = Trail(definition=meaning)
+        elif not found.definition:
+            found.definition = meaning
+        elif found.definition != meaning:
+            other = self.replaced.get(name)
+            self.replaced[name] = found
+            found = other if other is not None and other.definition == meaning else Trail(definition=meaning)
+            self.trails[name] = found
         return found
 
     def fill(self, past: Past) -> int:
         """Put points of the past where there are none; how many. A point within half an interval of one is that one."""
-        trail = self.trail(past.pool, past.signal)
+        name = past.pool, past.signal
+        now = self.trails.get(name)
+        trail = self.trail(name, past.definition or (now.definition if now else ""))
         known = slice(trail.first, trail.end)
         at, values = trail.at[known], trail.values[known]
         usable = np.isfinite(past.at) & ~np.isinf(past.values)
@@ -132,20 +173,26 @@ class PoolHistory:
         trail.load(merged_at[kept], merged[kept])
         if self.durable:
             for point_at, value in zip(new_at.tolist(), new_values.tolist(), strict=True):
-                self._put_off(past.pool, past.signal, point_at, value, "fresh")
+                self._put_off((*name, trail.definition, point_at), value, "fresh")
         return int(new_at.size)
 
-    def take(self, pool: str, signal: Signal, measured: Measured, interval_s: float, now: float) -> Frame:
-        """Record what was measured if it is new, and give the history with it.
+    def take(
+        self, pool: str, signal: Signal, measured: Measured, interval_s: float, now: float, answered: bool = False
+    ) -> Frame:
+        """Record what was measured if it is new, and give the history with it. answered: by a store that was asked.
 
         A point is new when the newest sample in it is. When only older samples came in, or a source fell silent, the
         newest point is revised. Nothing to measure while the last point is younger than `max_hold_s`: that is held.
         """
-        trail = self.trail(pool, signal.name)
+        trail = self._trail_of((pool, signal.name), signal, measured.newest_at)
         trail.interval_s = interval_s or trail.interval_s
+        if answered and measured.newest_at <= trail.answers_after:
+            measured = Measured(
+                math.nan, "missing", "its definition has changed, and no store has answered the new one"
+            )
         if trail.last_at > now + trail.interval_s:
             trail.cut(now)
-        self._record(pool, signal.name, trail, measured, now)
+        self._record((pool, signal.name), trail, measured, now)
         if measured.quality == "stale" and not math.isnan(trail.last):
             measured = replace(measured, value=trail.last)
         held = (
@@ -158,7 +205,19 @@ class PoolHistory:
             measured = Measured(trail.last, "stale", text, trail.last_at)
         return _frame(trail, measured)
 
-    def _record(self, pool: str, signal: str, trail: Trail, measured: Measured, now: float) -> None:
+    def _trail_of(self, name: Name, signal: Signal, newest_at: float) -> Trail:
+        """The trail of a signal as it is defined now. newest_at: of what it is measured from."""
+        trail = self.trails.get(name)
+        if trail is not None and trail.of is signal:
+            return trail
+        before = None if trail is None else trail.definition
+        trail = self.trail(name, definition(signal))
+        trail.of = signal
+        if before and before != trail.definition and not math.isnan(newest_at):
+            trail.answers_after = newest_at
+        return trail
+
+    def _record(self, name: Name, trail: Trail, measured: Measured, now: float) -> None:
         if math.isnan(measured.newest_at):
             return
         at = min(measured.newest_at, now)
@@ -174,11 +233,11 @@ class PoolHistory:
             trail.revise(measured.value)
             at = trail.last_at
         if self.durable:
-            self._put_off(pool, signal, at, measured.value, measured.quality)
+            self._put_off((*name, trail.definition, at), measured.value, measured.quality)
 
-    def _put_off(self, pool: str, signal: str, at: float, value: float, quality: Quality) -> None:
+    def _put_off(self, point: Pending, value: float, quality: Quality) -> None:
         """Keep a point for the disk; the oldest one that waits falls out when there are too many."""
-        self.pending[(pool, signal, at)] = (value, QUALITIES.index(quality))
+        self.pending[point] = (value, QUALITIES.index(quality))
         if len(self.pending) > self.max_backlog:
             del self.pending[next(iter(self.pending))]
             self.lost += 1
@@ -187,12 +246,12 @@ class PoolHistory:
     def _hold(trail: Trail, now: float, max_hold_s: float) -> bool:
         return trail.last_at >= now - max_hold_s and not math.isnan(trail.last)
 
-    def take_pending(self) -> dict[tuple[str, str, float], tuple[float, int]]:
+    def take_pending(self) -> dict[Pending, tuple[float, int]]:
         """The points to write; they are the caller's now."""
         pending, self.pending = self.pending, {}
         return pending
 
-    def give_back(self, points: dict[tuple[str, str, float], tuple[float, int]]) -> None:
+    def give_back(self, points: dict[Pending, tuple[float, int]]) -> None:
         """Points that could not be written wait again; the oldest fall out when there are too many."""
         self.pending = {**points, **self.pending}
         excess = len(self.pending) - self.max_backlog

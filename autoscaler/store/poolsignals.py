@@ -13,8 +13,8 @@ from autoscaler.ruleset import Signal
 from autoscaler.signals import answer, is_answer
 from autoscaler.store.aggregate import Float64s, aggregate, histogram_quantile, partial_bounds, rates, window_totals
 from autoscaler.store.rawseries import ABSENT_S
-from autoscaler.store.ring import Source
 from autoscaler.store.selection import Part, Selection
+from autoscaler.store.source import Source
 from autoscaler.types import Quality
 
 AGE_INTERVALS = 3.0
@@ -237,6 +237,8 @@ def _unheard(selection: Selection, series: _Series) -> int:
 def _nothing(signal: Signal, selection: Selection, now: float) -> Measured:
     down = [source for source in selection.silent if source.down_since is not None]
     text = f"no source gives {signal.metric}"
+    if selection.refused:
+        text = _no_room(signal, selection)
     if signal.metric == answer(signal.name):
         text = "no collector has answered its query; configure one such as `prometheus`"
     return Measured(math.nan, "missing", f"{text}; {_down(down, now)}" if down else text)
@@ -257,11 +259,15 @@ def _who(signal: Signal, selection: Selection, series: _Series, now: float) -> s
     if (absent or silent) and is_answer(signal.metric or ""):
         return _down([*absent, *silent], now)
     if selection.refused:
-        return f"{selection.refused} series of {signal.metric} found no room in the store; scrape fewer"
+        return _no_room(signal, selection)
     if absent or silent:
         return f"{int(np.count_nonzero(heard))} of {total} targets answer; {_down([*absent, *silent], now)}"
     count, known = np.count_nonzero(series.expected | series.recent), np.count_nonzero(series.recent)
     return f"{known} of {count} series have a recent value"
+
+
+def _no_room(signal: Signal, selection: Selection) -> str:
+    return f"{selection.refused} series of {signal.metric} found no room; scrape fewer, or raise max_series"
 
 
 def _windowed(signal: Signal) -> bool:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from autoscaler.store.gather import gather_all, gather_some
 from autoscaler.store.poolsignals import AGE_INTERVALS
-from autoscaler.store.ring import Indices
 from autoscaler.store.selection import Part, Selection
+from autoscaler.store.source import Indices
 from autoscaler.types import Frame, Quality
 
 HOLD_S = 300.0
@@ -130,15 +130,24 @@ def in_flight(running: Selection, waiting: Selection) -> dict[str, tuple[int, fl
     }
 
 
-def _by_instance(selection: Selection) -> dict[str, tuple[float, float]]:
-    sums: dict[str, tuple[float, float]] = {}
+def totals(selection: Selection) -> dict[tuple[str, str], tuple[float, float]]:
+    """Newest value, counters since they began, and its time, by label `instance` and bound of a bucket ("" for none).
+
+    Series of one instance, such as its ranks, are added; the time is that of the oldest. What is not listed any more is
+    left out, and a sum in which one is unknown too.
+    """
+    sums: dict[tuple[str, str], tuple[float, float]] = {}
     for part in selection.parts:
         ring, columns = part.ring, part.columns
         listed = ring.listed[columns]
         for key, value, at, is_listed in zip(part.keys, ring.raw[columns], ring.last_at[columns], listed, strict=True):
             name = key.label("instance")
             if name is not None and is_listed:
-                total, oldest = sums.get(name, (0.0, math.inf))
-                # NaN, a rank that gave no number, makes the sum unknown.
-                sums[name] = (total + float(value), min(oldest, float(at)))
-    return {name: found for name, found in sums.items() if not math.isnan(found[0])}
+                place = (name, key.label("le") or "")
+                total, oldest = sums.get(place, (0.0, math.inf))
+                sums[place] = (total + float(value), min(oldest, float(at)))
+    return {place: found for place, found in sums.items() if not math.isnan(found[0])}
+
+
+def _by_instance(selection: Selection) -> dict[str, tuple[float, float]]:
+    return {name: found for (name, _), found in totals(selection).items()}

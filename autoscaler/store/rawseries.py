@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoscaler.store.admission import Admission, Limits, pool_of
 from autoscaler.store.pace import PULSE
-from autoscaler.store.ring import Ring, Source
+from autoscaler.store.ring import Ring
+from autoscaler.store.source import Source
+from autoscaler.store.succession import successors
 from autoscaler.types import Batch, Labels, SeriesKey
 
 WORK_COUNTERS = frozenset(
@@ -28,17 +31,6 @@ _ABSENT_LIMIT = 2000
 _BUSY_FROM = 0.05
 _RECOVER_AFTER = 3
 _SWEEP_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much the raw series may take. A source that is silent for `forget_s` is dropped with its series."""
-
-    max_series: int = 200_000
-    max_series_per_pool: int = 150_000
-    max_sources: int = 20_000
-    forget_s: float = 1200.0
-    vanished_s: float = 600.0
 
 
 @dataclass(slots=True)
@@ -61,22 +53,29 @@ class RawSeries:
     """
 
     def __init__(self, window_s: float, limits: Limits) -> None:
-        self.limits = limits
+        self.admission = Admission(limits)
         self.counts = Counts()
-        self.series = 0
         self.work_at: dict[str, float] = {}
         self.busy_at: dict[str, float] = {}
         self.names: dict[tuple[str, str], dict[str, Source]] = {}
         self.mute: dict[str, Source] = {}
         self.generation: dict[str, int] = {}
-        self.refused: dict[tuple[str, str], dict[str, int]] = {}
         self._window_s = window_s
         self._rings: dict[float, Ring] = {}
         self._sources: dict[str, Source] = {}
-        self._per_pool: dict[str, int] = {}
         self._swept_at = -math.inf
         self._changes = 0
         self._past_moves = 0
+
+    @property
+    def limits(self) -> Limits:
+        """How much it may take."""
+        return self.admission.limits
+
+    @property
+    def series(self) -> int:
+        """Series that have a column, those that vanished lately among them."""
+        return self.admission.series
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -86,6 +85,10 @@ class RawSeries:
     def nbytes(self) -> int:
         """Bytes of all columns."""
         return sum(ring.nbytes for ring in self._rings.values())
+
+    def labels(self, source: str) -> Labels:
+        """The labels of a source."""
+        return self._sources[source].labels
 
     def ring(self, source: Source) -> Ring:
         """The ring that a source is in."""
@@ -124,6 +127,10 @@ class RawSeries:
                 self.ring(source).up[source.index] = False
             return
         source.down_since, source.late_run = None, 0
+        if batch.unread != source.unread:
+            source.unread = batch.unread
+            self.admission.note_unread(source.name, pool_of(source.labels), batch.unread)
+            self._changed((pool_of(source.labels),))
         if batch.keys is not source.keys:
             self._lay_out(source, batch.keys)
         self._write(source, batch)
@@ -159,9 +166,9 @@ class RawSeries:
             for pool, at in tuple(times.items()):
                 if at > now + _SWEEP_S or at < now - self._window_s:
                     del times[pool]
-        for name in {name for givers in self.refused.values() for name in givers} if self._room() > 0 else ():
+        for name in self.admission.waiting if self.admission.room > 0 else ():
             self._sources[name].keys = None  # its next batch is laid out anew, and may find room
-        alive = {pool_of(source.labels) for source in self._sources.values()} | set(self._per_pool)
+        alive = {pool_of(source.labels) for source in self._sources.values()} | set(self.admission.pools)
         self.generation = {pool: number for pool, number in self.generation.items() if pool in alive}
 
     def _set_back(self, source: Source, at: float) -> bool:
@@ -187,7 +194,7 @@ class RawSeries:
 
     def _drop(self, source: Source) -> None:
         self._unindex(source)
-        self._note_refused(source, (), ())
+        self.admission.forget(source.name)
         self._changed((pool_of(source.labels),))
         self.mute.pop(source.name, None)
         del self._sources[source.name]
@@ -204,12 +211,14 @@ class RawSeries:
             return
         past = self._past(source, {key.metric for key in keys})
         self._unindex(source)
-        listed, take = self._admit(keys)
-        self._note_refused(source, keys if len(take) < len(keys) else (), listed)
+        listed, take = self.admission.admit(keys)
+        self.admission.note_refused(source.name, keys if len(take) < len(keys) else (), listed)
         given = set(listed) if past else frozenset[SeriesKey]()
-        vanished = tuple(key for key in past if key not in given)
-        columns = (*listed, *vanished[: max(0, self._room() - len(listed))])
-        self.ring(source).lay_out(source, columns, len(listed))
+        gone = [key for key in past if key not in given]
+        heirs = successors(gone, listed) if gone else {}
+        vanished = [key for key in gone if key not in heirs]
+        columns = (*listed, *vanished[: max(0, self.admission.room - len(listed))])
+        self.ring(source).lay_out(source, columns, len(listed), heirs)
         source.keys = keys
         source.take = None if len(take) == len(keys) else np.array(take, np.intp)
         source.counters = np.array([i for i, key in enumerate(listed) if key.counter], np.intp)
@@ -222,32 +231,6 @@ class RawSeries:
         absent = [key for key, age_s in ages_s.items() if age_s <= ABSENT_S and key.metric not in metrics]
         chosen = set(absent[:_ABSENT_LIMIT])
         return [key for key, age_s in ages_s.items() if age_s <= self.limits.vanished_s or key in chosen]
-
-    def _note_refused(self, source: Source, keys: Iterable[SeriesKey], listed: Collection[SeriesKey]) -> None:
-        """Remember how many series of each metric there was no room for: what they say is unknown, not nothing."""
-        for name in [name for name, givers in self.refused.items() if givers.pop(source.name, None) and not givers]:
-            del self.refused[name]
-        for key in set(keys).difference(listed):
-            givers = self.refused.setdefault((pool_of(key.labels), key.metric), {})
-            givers[source.name] = givers.get(source.name, 0) + 1
-
-    def _room(self) -> int:
-        return self.limits.max_series - self.series
-
-    def _admit(self, keys: tuple[SeriesKey, ...]) -> tuple[tuple[SeriesKey, ...], list[int]]:
-        """The keys that fit under the limits, each once, and their positions in the batch."""
-        listed: dict[SeriesKey, int] = {}
-        per_pool: dict[str, int] = {}
-        room = self._room()
-        for position, key in enumerate(keys):
-            if key in listed or len(listed) >= room:
-                continue
-            pool = pool_of(key.labels)
-            count = per_pool.get(pool, self._per_pool.get(pool, 0))
-            if count < self.limits.max_series_per_pool:
-                listed[key] = position
-                per_pool[pool] = count + 1
-        return tuple(listed), list(listed.values())
 
     def _index(self, source: Source) -> None:
         groups: dict[tuple[str, str], list[int]] = {}
@@ -283,23 +266,9 @@ class RawSeries:
         source.groups, source.work, source.busy = {}, (), ()
 
     def _count(self, source: Source, sign: int) -> None:
-        self.series += sign * len(source.columns)
-        for (pool, _), positions in source.groups.items():
-            left = self._per_pool.get(pool, 0) + sign * positions.size
-            if left:
-                self._per_pool[pool] = left
-            else:
-                self._per_pool.pop(pool, None)
+        self.admission.count((pool, sign * positions.size) for (pool, _), positions in source.groups.items())
 
     def _changed(self, pools: Iterable[str]) -> None:
         for pool in set(pools):
             self._changes += 1
             self.generation[pool] = self._changes
-
-
-def pool_of(labels: Labels) -> str:
-    """The label `pool`; empty for series that no discovery has stamped."""
-    for name, value in labels:
-        if name == "pool":
-            return value
-    return ""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.store.aggregate import Float64s, increments
 from autoscaler.store.pace import Pace
-from autoscaler.types import Labels, SeriesKey
-
-Indices = NDArray[np.intp]
+from autoscaler.store.source import Indices, Source
+from autoscaler.types import SeriesKey
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MAX_SLOTS = 2400
@@ -26,41 +25,6 @@ _MANY = 4096
 _ROOM_BYTES = 256 << 20
 """Address space of a ring of many columns. Room to grow into costs nothing before it is written; moving all columns to
 larger arrays takes their memory twice for a moment."""
-
-
-@dataclass(slots=True, eq=False)
-class Source:
-    """One source and its block of columns, `lo` to `lo + room`, of which `columns` are in use, in the ring of its
-    interval.
-
-    The first `listed` columns are what the source gives now, in the order of its batches; behind them stand series that
-    it stopped giving, kept for a while because a series that vanished is not a series at zero. `take` picks the listed
-    values out of a batch when some were refused. groups: (pool, metric) -> positions in the block. pulse: positions of
-    the counters that never stand still while the source lives. epoch: changes when columns or their past do.
-    """
-
-    name: str
-    interval_s: float
-    index: int
-    labels: Labels = ()
-    lo: int = 0
-    room: int = 0
-    listed: int = 0
-    keys: tuple[SeriesKey, ...] | None = None
-    columns: tuple[SeriesKey, ...] = ()
-    take: Indices | None = None
-    counters: Indices = field(default_factory=lambda: np.empty(0, np.intp))
-    work: tuple[tuple[str, Indices], ...] = ()
-    busy: tuple[tuple[str, Indices], ...] = ()
-    pulse: Indices = field(default_factory=lambda: np.empty(0, np.intp))
-    pace: Pace = field(default_factory=lambda: Pace(0.0))
-    groups: dict[tuple[str, str], Indices] = field(default_factory=dict)
-    at: float = -math.inf
-    heard_at: float = -math.inf
-    down_since: float | None = None
-    late_at: float = math.inf
-    late_run: int = 0
-    epoch: int = 0
 
 
 class Ring:
@@ -136,9 +100,16 @@ class Ring:
         self.dead += source.room
         self._compact()
 
-    def lay_out(self, source: Source, columns: tuple[SeriesKey, ...], listed: int) -> None:
-        """Give a source a block for `columns`; series that it already has keep their past."""
+    def lay_out(
+        self, source: Source, columns: tuple[SeriesKey, ...], listed: int, heirs: Mapping[SeriesKey, SeriesKey]
+    ) -> None:
+        """Give a source a block for `columns`; series that it already has keep their past, and `heirs` (old key -> new
+        key) that of the series whose place they took: of several, of the one that was heard last."""
         had = {key: source.lo + i for i, key in enumerate(source.columns)}
+        for old, new in heirs.items():
+            rival = had.get(new)
+            if rival is None or not self.last_at[rival] >= self.last_at[had[old]]:
+                had[new] = had[old]
         width, lo = len(columns), source.lo
         moves = [(i, had[key]) for i, key in enumerate(columns) if key in had] if had else []
         targets, origins = np.array(moves, np.intp).reshape(-1, 2).T

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.signals import SECOND_HAND
+from autoscaler.store.admission import pool_of
 from autoscaler.store.aggregate import Float64s
-from autoscaler.store.rawseries import RawSeries, pool_of
-from autoscaler.store.ring import Indices, Ring, Source
+from autoscaler.store.rawseries import RawSeries
+from autoscaler.store.ring import Ring
+from autoscaler.store.source import Indices, Source
 from autoscaler.types import Keys, Labels, SeriesKey
 
 _DEVICES = ("gpu_", "host_", "DCGM_")
@@ -115,8 +117,17 @@ class Selections:
             counters=all(key.counter for part in parts for key in part.keys),
             interval_s=max((part.ring.interval_s for part in parts), default=0.0),
             histograms=_histograms(parts) if metric.endswith("_bucket") else None,
-            refused=sum(raw.refused.get((pool, metric), {}).values()),
+            refused=_refused(raw, pool, metric, match),
         )
+
+
+def _refused(raw: RawSeries, pool: str, metric: str, match: Labels) -> int:
+    """How many series of a metric found no room, of the pool's own and of those that may belong to it."""
+    count = sum(raw.admission.refused(pool, metric).values())
+    if pool and match:
+        givers = raw.admission.refused("", metric).items()
+        count += sum(n for name, n in givers if _member(raw.labels(name), pool, match))
+    return count
 
 
 def _first_hand(found: list[tuple[Source, Indices]]) -> list[tuple[Source, Indices]]:

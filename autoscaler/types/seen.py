@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ Labels = tuple[tuple[str, str], ...]
 
 
 Quality = Literal["fresh", "partial", "stale", "frozen", "missing"]
+Of = Literal["mean", "peak", "need"]
+"""What a forecast is about: the level at the horizon, the highest until then, or the rate that serves all until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Batch:
 
     `keys` is the *same object* for as long as the source keeps its layout, so that the store can keep the mapping
     from keys to columns by identity. `values` is float64 (len(keys),); NaN means that the source gave no usable
-    value this time. `down`: the source did not answer. `gone`: it will not be asked again, forget its series.
+    value this time. `down`: the source did not answer. `gone`: it will not be asked again, forget its series. unread:
+    by metric, how many series more the source has that there was no room to read; what they say is unknown.
     """
 
     source: str
@@ -50,6 +54,7 @@ class Batch:
     values: FloatArray
     labels: Labels = ()
     state: Literal["up", "down", "gone"] = "up"
+    unread: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,8 @@ class Query:
 
     promql: the expression of a rule file; None = the store may aggregate the metric for us, as the other fields say
     (their meaning is that of a signal in a rule file). match: labels of the targets that belong to the pool.
-    interval_s: how often the pool looks. lookback_s: how much of the past its rules use.
+    interval_s: how often the pool looks. lookback_s: how much of the past its rules use. definition: a fingerprint of
+    what the signal measures. workload: the pool that the targets belong to, where it is another one; see RuleSet.
     """
 
     pool: str
@@ -73,16 +79,22 @@ class Query:
     rate_s: float | None = None
     quantile: float | None = None
     over_s: float | None = None
+    definition: str = ""
+    workload: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a source remembers of a pool's signal from times when we did not ask: at, values (time,), ascending."""
+    """What a source remembers of a pool's signal from times when we did not ask: at, values (time,), ascending.
+
+    definition: of the query that was asked; empty = as the signal is defined now.
+    """
 
     pool: str
     signal: str
     at: FloatArray
     values: FloatArray
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,31 +211,49 @@ class Outlook:
     """Growth factors on the present level, (quantile, horizon), from a forecaster's worker at time `at`.
 
     NaN = no forecast. floor: the level that they multiply is at least this, since growth from nothing has no factor.
+    level: what growth was counted on then, in the unit of the signal. spread: standard deviation of the logarithm of
+    growth at the longest horizon. NaN = not told.
     """
 
     at: float
     version: str
-    of: Literal["mean", "peak"]
+    of: Of
     horizons_s: tuple[float, ...]
     quantiles: tuple[float, ...]
     growth: tuple[tuple[float, ...], ...]
     floor: float = 0.0
+    level: float = math.nan
+    spread: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Work per second that one replica serves at its objective, as a low and a median quantile, and its unit."""
+    """Work per second that one replica serves at its objective, as a low and a median quantile, and its unit.
+
+    drifting: it changed a moment ago and too little was seen since: no reason to take replicas away.
+    """
 
     low: float
     median: float
     unit: str
     version: str = "declared"
+    drifting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LeadTime:
-    """Seconds from request to serving of one offer, as quantiles."""
+    """Seconds from request to serving of one offer, as quantiles.
+
+    arrivals: (age, seconds from the request by which 90 % of those have come that had not at that age), ages ascending
+    from 0; infinite = of those nothing is expected any more. Empty = not known.
+    """
 
     p50_s: float
     p90_s: float
     version: str = "prior"
+    arrivals: tuple[tuple[float, float], ...] = ()
+
+    def total_s(self, age_s: float) -> float | None:
+        """Seconds from the request by which one that is that old and does not serve yet should; None = not known."""
+        known = [total for age, total in self.arrivals if age <= age_s]
+        return known[-1] if known else None

@@ -9,7 +9,6 @@ import math
 import shlex
 import socket
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,11 +18,13 @@ import structlog
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, Labels
+from collectors.background import Background
 from collectors.dcgm.engine import GAUGED, HostEngine
 from collectors.dcgm.process import LANE, Dmon
 from collectors.dcgm.reading import FieldReader, Reading
 from collectors.dcgm.source import Source, UnreachableError
 from collectors.nvml.device import MetricState
+from collectors.outbox import Outbox
 
 __all__ = ["Dcgm", "DcgmStatus"]
 
@@ -71,14 +72,12 @@ class Dcgm:
     bindings: str = ""
     dcgmi: str = "dcgmi"
     callbacks: bool = False
-    _queue: deque[Batch] = field(default_factory=lambda: deque(maxlen=QUEUE_LIMIT), init=False, repr=False)
+    _outbox: Outbox[Batch] = field(init=False, repr=False)
     _readers: dict[str, FieldReader] = field(default_factory=dict, init=False, repr=False)
     _last_at: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _status: DcgmStatus = field(default=DcgmStatus(), init=False, repr=False)
     _retry_s: float = field(default=FIRST_RETRY_S, init=False, repr=False)
-    _stopping: bool = field(default=False, init=False, repr=False)
-    _roused: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    _thread: threading.Thread | None = field(default=None, init=False, repr=False)
+    _background: Background = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("interval_s", "slow_interval_s"):
@@ -87,25 +86,20 @@ class Dcgm:
                 raise InputError(f"dcgm: {name} is {value}, but DCGM reads at most once in {FLOOR_S} s; write 1s")
         if self.sample_s != 0.0 and not FLOOR_S <= self.sample_s <= self.interval_s:
             raise InputError(f"dcgm: sample_s is {self.sample_s}; write 0, or {FLOOR_S} up to interval_s")
+        self._outbox = Outbox(QUEUE_LIMIT, self.wake)
+        self._background = Background("dcgm", self.clock)
 
     def start(self) -> None:
         """Start reading, on a thread of its own."""
-        self._thread = threading.Thread(target=self._run, name="dcgm", daemon=True)
-        self._thread.start()
+        self._background.start(self._run)
 
     def stop(self) -> None:
         """Stop within a second; a thread that hangs in DCGM is left behind, it ends with the process."""
-        self._stopping = True
-        self._roused.set()
-        if self._thread is not None:
-            self._thread.join(STOP_S)
+        self._background.stop(STOP_S)
 
     def collect(self, now: float) -> tuple[Batch, ...]:
         """Every batch since the last call, oldest first."""
-        batches = []
-        while self._queue:
-            batches.append(self._queue.popleft())
-        return tuple(batches)
+        return self._outbox.take()
 
     def status(self) -> DcgmStatus:
         """Whether DCGM is read, and what it cannot tell."""
@@ -133,12 +127,11 @@ class Dcgm:
 
     def _run(self) -> None:
         sources = self.sources()
-        while not self._stopping:
+        while not self._background.stopping:
             idle = self._try(sources)
             pause_s = PROBE_S if idle else self._retry_s
             self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
-            if not self._stopping:
-                self.clock.wait(self.clock.now() + pause_s, self._roused)
+            self._background.rest(self.clock.now() + pause_s)
 
     def _try(self, sources: Sequence[Source]) -> bool:
         """Read through the first source that is installed until it ends; whether none is."""
@@ -150,7 +143,7 @@ class Dcgm:
                 return False
             except UnreachableError as error:
                 self._fail(source, error)
-                if not error.missing or self._stopping:
+                if not error.missing or self._background.stopping:
                     return False
             finally:
                 source.close()
@@ -158,16 +151,10 @@ class Dcgm:
 
     def _read(self, source: Source) -> None:
         """Read until stopped or until the source ends, which raises UnreachableError."""
-        due = self.clock.now()
-        while not self._stopping:
-            for reading in source.read(self.clock.now()):
+        for now in self._background.rounds(0.0 if source.waits else self.interval_s):
+            for reading in source.read(now):
                 self._put(reading)
             self._status = replace(self._status, detail=source.note, metrics=source.states())
-            if not source.waits:
-                # Neither a burst after a delay nor a silence after the clock went back.
-                now = self.clock.now()
-                due = min(max(due + self.interval_s, now), now + self.interval_s)
-                self.clock.wait(due, self._roused)
 
     def _put(self, reading: Reading) -> None:
         main = reading.lane in (GAUGED, LANE)
@@ -179,9 +166,7 @@ class Dcgm:
         reader = self._readers.get(name)
         if reader is None:
             reader = self._readers[name] = FieldReader(name, self.labels, reading.interval_s, derive=main)
-        self._queue.append(reader.batch(reading.values, reading.at, complete=reading.complete))
-        if self.wake is not None:
-            self.wake.set()
+        self._outbox.put(reader.batch(reading.values, reading.at, complete=reading.complete))
 
     def _fail(self, source: Source, error: UnreachableError) -> None:
         state: Literal["idle", "failed"] = "idle" if error.missing else "failed"
@@ -191,7 +176,7 @@ class Dcgm:
         now = self.clock.now()
         for name, reader in self._readers.items():
             self._last_at[name] = now
-            self._queue.append(reader.down(now))
+            self._outbox.put(reader.down(now))
 
     def _note(self, state: Literal["reading", "idle", "failed"], through: str, detail: str = "") -> None:
         if state == "reading" and self._status.through != through:

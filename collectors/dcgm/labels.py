@@ -6,6 +6,7 @@ Sources: render_metrics.go and transformation/const.go of NVIDIA/dcgm-exporter d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from autoscaler.types import Labels
 
@@ -70,6 +71,7 @@ def device_labels(labels: Labels) -> dict[str, str]:
     return {_DEVICE[name]: value for name, value in labels if name in _DEVICE}
 
 
+@lru_cache(maxsize=1024)
 def work_labels(labels: Labels) -> Labels:
     """Who uses the device, sorted; empty if nobody does."""
     given = {name.removeprefix("exported_"): value for name, value in labels if value and name.startswith("exported_")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,12 +22,14 @@ from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.signals import is_counter
 from autoscaler.types import Batch, Labels, SeriesKey
-from collectors.host.cgroup import Cgroup
+from collectors.background import Background
+from collectors.host.cgroup import container
 from collectors.host.devices import Mount, disks, mounts, network, usage
 from collectors.host.memory import memory, numa_memory, swap
 from collectors.host.part import Value, text
 from collectors.host.patience import Late, Patience, Read
 from collectors.host.processors import Processors, load, pressure
+from collectors.outbox import Outbox
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +105,7 @@ class Host:
     whole_machine: bool = False
     procfs: Path = PROC
     sysfs: Path = Path("/sys")
-    _queue: deque[Batch] = field(default_factory=lambda: deque(maxlen=QUEUE_LIMIT), init=False, repr=False)
+    _outbox: Outbox[Batch] = field(init=False, repr=False)
     _quick: _Lane = field(init=False, repr=False)
     _slow: _Lane = field(init=False, repr=False)
     _slow_due: float = field(default=-math.inf, init=False, repr=False)
@@ -112,9 +114,7 @@ class Host:
     _errors: Counter[str] = field(default_factory=Counter, init=False, repr=False)
     _slow_troubles: tuple[tuple[str, str], ...] = field(default=(), init=False, repr=False)
     _status: HostStatus = field(default=HostStatus(), init=False, repr=False)
-    _stopping: bool = field(default=False, init=False, repr=False)
-    _roused: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    _thread: threading.Thread | None = field(default=None, init=False, repr=False)
+    _background: Background = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("interval_s", "slow_s", "deadline_s"):
@@ -122,12 +122,13 @@ class Host:
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"host: {name} is {value}, but must be above 0; write one such as 1s")
         self.labels = tuple(sorted(self.labels))
+        self._outbox = Outbox(QUEUE_LIMIT, self.wake)
+        self._background = Background("host", self.clock)
         if self.procfs != PROC:
             import psutil
 
             psutil.PROCFS_PATH = str(self.procfs)
-        group = Cgroup(self.sysfs / "fs" / "cgroup", self.procfs)
-        limits = group if not self.whole_machine and group.contained() else None
+        limits = None if self.whole_machine else container(self.sysfs / "fs" / "cgroup", self.procfs)
         system = self.sysfs / "devices" / "system"
         self._quick = _Lane(
             "host",
@@ -146,7 +147,7 @@ class Host:
             {
                 "load": partial(load, self.procfs),
                 "numa_memory": partial(numa_memory, system),
-                "swap": swap,
+                "swap": partial(swap, limits),
                 "system": partial(_system, self.procfs),
                 "mounts": self._find_mounts,
             },
@@ -154,23 +155,16 @@ class Host:
 
     def start(self) -> None:
         """Start reading."""
-        self._thread = threading.Thread(target=self._run, name="host", daemon=True)
-        self._thread.start()
+        self._background.start(self._run)
 
     def stop(self) -> None:
         """Stop within `STOP_S`; a call that hangs in the kernel is left behind, it ends with the process."""
-        self._stopping = True
-        self._roused.set()
-        if self._thread is not None:
-            self._thread.join(STOP_S)
+        self._background.stop(STOP_S)
         self._patience.stop()
 
     def collect(self, now: float) -> tuple[Batch, ...]:
         """Every batch since the last call, oldest first."""
-        batches = []
-        while self._queue:
-            batches.append(self._queue.popleft())
-        return tuple(batches)
+        return self._outbox.take()
 
     def status(self) -> HostStatus:
         """What could not be read in the last round, and why."""
@@ -198,20 +192,13 @@ class Host:
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        due = self.clock.now()
-        while not self._stopping:
-            self._queue.extend(self.read(self.clock.now()))
-            if self.wake is not None:
-                self.wake.set()
-            # Neither a burst after a delay nor a silence after the clock went back.
-            now = self.clock.now()
-            due = min(max(due + self.interval_s, now), now + self.interval_s)
-            self.clock.wait(due, self._roused)
+        for now in self._background.rounds(self.interval_s):
+            self._outbox.put(*self.read(now))
 
     def _round(self, lane: _Lane, calls: dict[str, Read]) -> list[tuple[str, str]]:
         troubles = []
         for name, call in calls.items():
-            if self._stopping:
+            if self._background.stopping:
                 break
             try:
                 told = self._patience.ask(name, call, self.deadline_s)

@@ -44,12 +44,17 @@ def numa_memory(sysfs: Path) -> Iterator[Value]:
             yield "host_numa_memory_used_bytes", labels, told["MemTotal"] - told["MemFree"]
 
 
-def swap() -> Iterator[Value]:
-    """host_swap_*; a machine without swap space says 0 of 0 bytes."""
+def swap(cgroup: Cgroup | None) -> Iterator[Value]:
+    """host_swap_*; a machine without swap space says 0 of 0 bytes. What moves is the machine's, in a container too."""
     import psutil
 
     found = psutil.swap_memory()
-    yield "host_swap_total_bytes", (), float(found.total)
-    yield "host_swap_used_bytes", (), float(found.used)
+    total, used = float(found.total), float(found.used)
+    limit = cgroup.swap_limit() if cgroup is not None else None
+    held = cgroup.swap_used() if cgroup is not None else None
+    if limit is not None and held is not None and limit < total:
+        total, used = limit, min(held, limit)
+    yield "host_swap_total_bytes", (), total
+    yield "host_swap_used_bytes", (), used
     yield "host_swap_in_bytes_total", (), float(found.sin)
     yield "host_swap_out_bytes_total", (), float(found.sout)

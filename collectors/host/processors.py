@@ -38,7 +38,7 @@ class Processors:
         now = tuple((sum(t[:8]), t.idle + t.iowait) for t in psutil.cpu_times(percpu=True))
         before = self._before if len(self._before) == len(now) else ()
         self._before = now
-        quota = self.cgroup.cpus() if self.cgroup is not None else None
+        quota = self.cgroup.cpus(len(now)) if self.cgroup is not None else None
         yield "host_cpus", (), float(len(now)) if quota is None else min(quota, float(len(now)))
         machine = _busy(before, now, range(len(now)))
         yield "host_cpu_ratio", (), machine if quota is None else self._of_quota(min(quota, float(len(now))))
@@ -86,7 +86,7 @@ def load(procfs: Path) -> Iterator[Value]:
 def pressure(procfs: Path, cgroup: Cgroup | None) -> Iterator[Value]:
     """host_pressure_*: of the container if there is one, else of the machine; nothing where the kernel has no PSI."""
     for resource in RESOURCES:
-        found = text(cgroup.folder / f"{resource}.pressure") if cgroup is not None else None
+        found = cgroup.pressure(resource) if cgroup is not None else None
         lines = text(procfs / "pressure" / resource) if found is None else found
         for line in (lines or "").splitlines():
             who, *pairs = line.split()

@@ -23,6 +23,9 @@ def tell_board(strand: Strand, now: float, strands: Sequence[Strand]) -> None:
             source, age_s = (("source", lane.source),), now - lane.told_at
             table.tell("gpu_sample_age_seconds", max(0.0, age_s) if math.isfinite(age_s) else math.nan, now, source)
             table.tell("gpu_collect_duration_seconds", lane.took_s, now, source)
+            if lane.slowest.call:
+                labels = (("call", lane.slowest.call), *source)
+                table.tell("gpu_collect_slowest_call_seconds", lane.slowest.took_s, now, labels)
     for (call, code), count in tuple(device.errors.items()):
         table.tell("gpu_collect_errors_total", float(count), now, (("call", call), ("code", code)))
     _tell_saturation(strand, now)

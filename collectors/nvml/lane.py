@@ -10,6 +10,7 @@ from typing import Any
 from collectors.nvml.call import Call
 from collectors.nvml.device import Device
 from collectors.nvml.probe import Probe
+from collectors.nvml.slowest import Slowest
 from collectors.nvml.turns import is_turn, next_turn
 
 Calls = Callable[[Any, Device], tuple[Call, ...]]
@@ -38,6 +39,7 @@ class Lane:
     due: float = -math.inf
     told_at: float = -math.inf
     took_s: float = math.nan
+    slowest: Slowest = field(default_factory=Slowest)
     probes: tuple[Probe, ...] = field(default=())
 
     def build(self, nvml: Any, device: Device) -> None:

@@ -10,7 +10,6 @@ import math
 import os
 import platform
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from autoscaler.clock import monotonic
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, FloatArray, Labels
+from collectors.background import Background
 from collectors.nvml.board import Periods
 from collectors.nvml.boards import Boards, Finding
 from collectors.nvml.controls import Act, Controls
@@ -31,6 +31,7 @@ from collectors.nvml.listening import Listening
 from collectors.nvml.rare import Rare
 from collectors.nvml.rota import Rota
 from collectors.nvml.status import NvmlStatus, gpu_status
+from collectors.outbox import Outbox
 
 WATCH_S = 0.25
 PATIENCE_S, SLOW_PATIENCE_S = 0.05, 0.5
@@ -72,13 +73,11 @@ class Nvml:
     rare: Rare = field(default_factory=Rare, init=False, repr=False)
     boards: Boards = field(init=False, repr=False)
     listening: Listening = field(init=False, repr=False)
-    _queue: deque[Batch] = field(default_factory=lambda: deque(maxlen=QUEUE_LIMIT), init=False, repr=False)
+    _outbox: Outbox[Batch] = field(init=False, repr=False)
     _labels: Labels = field(init=False, repr=False)
-    _stopping: bool = field(default=False, init=False, repr=False)
     _pid: int = field(default_factory=os.getpid, init=False, repr=False)
-    _watched: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _first: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    _watch: threading.Thread | None = field(default=None, init=False, repr=False)
+    _watch: Background = field(init=False, repr=False)
     quick_rota: Rota = field(init=False, repr=False)
     slow_rota: Rota = field(init=False, repr=False)
 
@@ -98,9 +97,11 @@ class Nvml:
             faults.append(f"nvml: fast_s is {self.fast_s}, but must be 50ms to 1s; write one such as 100ms")
         if faults:
             raise InputError(*faults)
+        self._outbox = Outbox(QUEUE_LIMIT, self.wake)
+        self._watch = Background("nvml watch", self.clock)
         own = {"host": self.host or platform.node() or "unknown"}
         self._labels = tuple(sorted({**own, **dict(self.labels)}.items()))
-        told = FaultBatches(self.rare.book, self.interval_s, self._labels_of, self._labels, self._emit)
+        told = FaultBatches(self.rare.book, self.interval_s, self._labels_of, self._labels, self._outbox.put)
         self.listening = Listening(self.clock, told, self._hasten, self.events, self.kernel_log)
         periods = Periods(
             self.interval_s,
@@ -120,7 +121,7 @@ class Nvml:
             periods,
             self._labels,
             self.deadline_s,
-            self._emit,
+            self._outbox.put,
             self.rare,
             self.listening,
             self.quick_rota,
@@ -133,8 +134,7 @@ class Nvml:
         self.boards.live = True
         self.quick_rota.start()
         self.slow_rota.start()
-        self._watch = threading.Thread(target=self._run_watch, name="nvml watch", daemon=True)
-        self._watch.start()
+        self._watch.start(self._run_watch)
         self._first.wait(wait_s)
 
     def stop(self) -> None:
@@ -143,18 +143,18 @@ class Nvml:
             # A forked child has neither our threads nor a driver of its own, and locks that nobody will give back.
             return
         deadline = monotonic() + STOP_S
-        self._stopping, self.boards.live = True, False
-        self._watched.set()
+        self.boards.live = False
+        self._watch.stop(0.0)
         for rota in (self.quick_rota, self.slow_rota):
             rota.stop()
         ending = [threading.Thread(target=end, daemon=True) for end in self.listening.ends()]
         for thread in ending:
             thread.start()
         ended = [rota.ended(max(0.0, deadline - monotonic())) for rota in (self.quick_rota, self.slow_rota)]
-        others = [*ending, *([self._watch] if self._watch is not None else [])]
-        for thread in others:
+        for thread in ending:
             thread.join(max(0.0, deadline - monotonic()))
-        if all(ended) and not any(thread.is_alive() for thread in others):
+        ended.append(self._watch.stop(max(0.0, deadline - monotonic())))
+        if all(ended) and not any(thread.is_alive() for thread in ending):
             # Shutting down under a call that hangs would hang as well.
             last = threading.Thread(target=self._close, name="nvml close", daemon=True)
             last.start()
@@ -162,10 +162,7 @@ class Nvml:
 
     def collect(self, now: float) -> tuple[Batch, ...]:
         """Every batch since the last call, oldest first."""
-        batches = []
-        while self._queue:
-            batches.append(self._queue.popleft())
-        return tuple(batches)
+        return self._outbox.take()
 
     def describe(self) -> tuple[GpuInfo, ...]:
         """The GPUs found, lost ones included; empty on a machine without a driver."""
@@ -225,7 +222,7 @@ class Nvml:
 
     def _run_watch(self) -> None:
         pause_s = min(WATCH_S, self.deadline_s / 4)
-        while not self._stopping:
+        while not self._watch.stopping:
             now = self.clock.now()
             for rota in (self.quick_rota, self.slow_rota):
                 rota.relieve()
@@ -233,7 +230,7 @@ class Nvml:
                 board.watch(now, self.deadline_s)
             self.listening.faults.tell_due(now)
             # The quick ones must not wait for one that hangs; of the slow ones nobody is in a hurry.
-            self.clock.wait(min(now + pause_s, max(self.quick_rota.look_at(now), now + PATIENCE_S / 10)), self._watched)
+            self._watch.rest(min(now + pause_s, max(self.quick_rota.look_at(now), now + PATIENCE_S / 10)))
 
     def _hasten(self, uuid: str) -> None:
         board = self.boards.by_uuid.get(uuid)
@@ -243,11 +240,6 @@ class Nvml:
     def _labels_of(self, uuid: str) -> Labels:
         board = self.boards.by_uuid.get(uuid)
         return tuple(sorted({"uuid": uuid, **dict(self._labels)}.items())) if board is None else board.labels_now()
-
-    def _emit(self, batch: Batch) -> None:
-        self._queue.append(batch)
-        if self.wake is not None:
-            self.wake.set()
 
     def _close(self) -> None:
         for board in self.boards:

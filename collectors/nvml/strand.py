@@ -137,6 +137,7 @@ class Strand:
             if probe.due(now) and reachable and not self._stopping:
                 for sample in self._ask(probe, now):
                     self._take(sample, lane, now)
+                lane.slowest.note(probe.call.name, probe.took_s, now)
         lane.took_s = monotonic() - began
 
     def _take(self, sample: Sample, lane: Lane, now: float) -> None:

@@ -56,6 +56,7 @@ class Table:
     refused: int = field(default=0, init=False)
     _series: dict[tuple[str, Labels], Series] = field(default_factory=dict, init=False, repr=False)
     _keys: tuple[SeriesKey, ...] | None = field(default=None, init=False, repr=False)
+    _made: dict[tuple[str, Labels], SeriesKey] = field(default_factory=dict, init=False, repr=False)
     _order: tuple[Series, ...] = field(default=(), init=False, repr=False)
     _with_stats: tuple[Series, ...] = field(default=(), init=False, repr=False)
     _batches: deque[Batch] = field(default_factory=lambda: deque(maxlen=RECENT_LIMIT), init=False, repr=False)
@@ -112,6 +113,7 @@ class Table:
         """Lay out anew under other labels."""
         if labels != self.labels:
             self.labels, self._keys = labels, None
+            self._made = {}
 
     def told(self) -> frozenset[str]:
         """The metrics that were told since they were last in doubt."""
@@ -178,15 +180,20 @@ class Table:
     def _lay_out(self) -> None:
         self._order = tuple(self._series.values())
         self._with_stats = tuple(s for s in self._order if s.history is not None) if self.stats else ()
-        self._keys = tuple(self._all_keys())
+        # A series that stays keeps its key: two minutes of batches hold on to every layout that they had.
+        self._keys = keys = tuple(self._all_keys())
+        self._made = {(key.metric, key.labels): key for key in keys}
 
     def _all_keys(self) -> Iterator[SeriesKey]:
         for series in self._order:
-            counter = signals.is_counter(series.metric)
-            yield SeriesKey(series.metric, self._full(series.labels), counter)
+            yield self._key(series.metric, series.labels, signals.is_counter(series.metric))
         for series in self._with_stats:
             for stat in STATS:
-                yield SeriesKey(f"{series.metric}_{stat}", self._full(series.labels))
+                yield self._key(f"{series.metric}_{stat}", series.labels, False)
+
+    def _key(self, metric: str, labels: Labels, counter: bool) -> SeriesKey:
+        full = self._full(labels)
+        return self._made.get((metric, full)) or SeriesKey(metric, full, counter)
 
     def _full(self, labels: Labels) -> Labels:
         return tuple(sorted({**dict(self.labels), **dict(labels)}.items())) if labels else self.labels

@@ -19,6 +19,7 @@ VALUE_BYTES = b"0123456789+-.eEiInNfFaAtTyY"
 
 _SPACE = " \t"
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_BARE = re.compile(_NAME.pattern.encode())
 _QUOTED = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _ENTRY = re.compile(rf"[ \t]*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_QUOTED})[ \t]*(?:(=)[ \t]*{_QUOTED}[ \t]*)?", re.DOTALL)
 _TAIL = re.compile(r"[ \t]*([^ \t#]+)(?:[ \t]+([^ \t#]+))?[ \t]*(?:(?<=[ \t])#[ \t]*(\{.*))?", re.DOTALL)
@@ -136,6 +137,11 @@ def parse_line(line: str, openmetrics: bool = False) -> tuple[Sample, int]:
         ),
         end,
     )
+
+
+def bare_name(head: bytes) -> str | None:
+    """The metric name that these bytes are, all of them and without quotes; None if they are none."""
+    return head.decode() if _BARE.fullmatch(head) else None
 
 
 def number(token: str) -> float:

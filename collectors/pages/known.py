@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoscaler.types import Labels
 from collectors.pages import grammar
-from collectors.pages.grammar import Malformed, Sample
+from collectors.pages.grammar import Malformed
 from collectors.pages.identity import Identity, Resolve
 from collectors.pages.shape import Indices, Shape, shape_of
+from collectors.pages.unread import Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,10 @@ class Limits:
 
 OTHERS = 3
 """Ways to print a series that are known beside the first one. An exporter that shuffles its labels has thousands."""
+
+
+class NoRoom(Malformed):
+    """A line that is a sample of a new series, for which there is no room."""
 
 
 class Room:
@@ -45,13 +51,13 @@ class Room:
         self._lock = Lock()
 
     def take(self) -> None:
-        """Make room for one more series. Raises Malformed when there is none."""
+        """Make room for one more series. Raises NoRoom when there is none."""
         with self._lock:
             full = self.series >= self.series_limit or self.text_bytes >= self.text_limit
             self.series += not full
             self.refused += full
         if full:
-            raise Malformed(
+            raise NoRoom(
                 f"is a new series; all targets together already have {self.series} with {self.text_bytes >> 20} MiB of "
                 f"text, and the limit is {self.series_limit} with {self.text_limit >> 20} MiB"
             )
@@ -98,7 +104,8 @@ class _Row:
 class KnownSeries:
     """The series of one target, numbered from 0 in the order in which they were first seen.
 
-    changed: whether meanings were added, changed or dropped since the flag was last taken down.
+    changed: whether meanings were added, changed or dropped since the flag was last taken down. unread: the series of
+    the page at hand for which there was no room.
 
     There are a hundred thousand of these, and most of what they say they say alike: equal labels are one object.
     Pages that are read by their shape need no look-ups, so that what serves those is let go by `rest`.
@@ -106,6 +113,7 @@ class KnownSeries:
 
     def __init__(self, resolve: Resolve, limits: Limits, room: Room) -> None:
         self.changed = True
+        self.unread = Unread(resolve)
         self._resolve = resolve
         self._limits = limits
         self._room = room
@@ -117,6 +125,7 @@ class KnownSeries:
         self._alike: dict[Labels, Labels] = {}
         self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
         self._texts: dict[bytes, bytes] = {}
+        self._labels: dict[bytes, Labels] = {}
         self._seen = np.zeros(0, dtype=np.int32)
         self._types: Mapping[str, str] = {}
 
@@ -133,34 +142,51 @@ class KnownSeries:
     def rest(self) -> None:
         """Let go of what only look-ups need; the next one makes it anew."""
         self._index = self._numbers = None
-        self._alike, self._pairs, self._texts = {}, {}, {}
+        self._alike, self._pairs, self._texts, self._labels = {}, {}, {}, {}
 
     def meanings(self) -> list[tuple[Identity, ...]]:
         """What each series means."""
         return [(row.means,) if isinstance(row.means, Identity) else row.means for row in self._rows]
 
+    @property
+    def seen(self) -> NDArray[np.int32]:
+        """(series,) the scrape in which each was printed last."""
+        return self._seen
+
     def names(self) -> frozenset[str]:
         """The sample names of all series."""
         return frozenset(row.name for row in self._rows)
 
-    def number(self, sample: Sample) -> int:
-        """The number of a sample's series, a new one where it was not known. Raises Malformed at the limit."""
+    def named(self, prefix: bytes) -> tuple[str, Labels] | None:
+        """Name and labels of a new series, if its labels were proven on other lines: a GPU's forty metrics print the
+        same ones, and what a name in front of the brace and such labels make up needs no further proof."""
+        head, _, tail = prefix.partition(b"{")
+        labels = self._labels.get(tail)
+        name = None if labels is None else grammar.bare_name(head)
+        return None if labels is None or name is None else (name, labels)
+
+    def number(self, name: str, labels: Labels) -> int:
+        """The number of a series, a new one where it was not known. Raises NoRoom at a limit."""
         if self._numbers is None:
             self._numbers = self._numbered()
-        mark = _mark(sample.name, sample.labels)
+        mark = _mark(name, labels)
         while (number := self._numbers.get(mark)) is not None:
             row = self._rows[number]
-            if row.name == sample.name and row.printed == sample.labels:
+            if row.name == name and row.printed == labels:
                 return number
             mark += 1
             self._collided = True
         number = len(self._rows)
-        if number >= self._limits.series:
-            raise Malformed(f"is a new series; the target already has {number}, which is the limit")
-        self._room.take()
-        hint = grammar.type_of(sample.name, self._types)
-        means = self._mean(sample.name, sample.labels, hint)
-        self._rows.append(_Row(sys.intern(sample.name), mark, sys.intern(hint), means, b"", sample.labels))
+        hint = grammar.type_of(name, self._types)
+        try:
+            if number >= self._limits.series:
+                raise NoRoom(f"is a new series; the target already has {number}, which is the limit")
+            self._room.take()
+        except NoRoom:
+            self.unread.note(name, labels, hint)
+            raise
+        means = self._mean(name, labels, hint)
+        self._rows.append(_Row(sys.intern(name), mark, sys.intern(hint), means, b"", labels))
         self._numbers[mark] = number
         self.changed = True
         return number
@@ -180,6 +206,8 @@ class KnownSeries:
             row.others = (*row.others, prefix)
         else:
             head, brace, tail = prefix.partition(b"{")
+            if head and tail and isinstance(row.tail, tuple):
+                self._labels[tail] = row.tail
             tail = brace + tail
             row.head, row.tail = self._texts.setdefault(head, head), self._texts.setdefault(tail, tail)
         self._text_bytes += more
@@ -208,9 +236,9 @@ class KnownSeries:
         self._seen = np.concatenate((self._seen, new)) if new.size else self._seen
         self._seen[present] = scrape
 
-    def evict(self, scrape: int) -> bool:
-        """Forget series that were not printed for `evict_after` scrapes; true if any were. Numbers change then."""
-        keep = np.flatnonzero(self._seen > scrape - self._limits.evict_after)
+    def evict(self, scrape: int, patience: int) -> bool:
+        """Forget series that were not printed for `patience` scrapes; true if any were. Numbers change then."""
+        keep = np.flatnonzero(self._seen > scrape - patience)
         if len(keep) == len(self._rows):
             return False
         before = len(self._rows), self._text_bytes

@@ -175,12 +175,13 @@ def arrange(
     labels: Labels,
     present: NDArray[np.bool_],
     combinations: Sequence[Combination] = (),
+    seen: NDArray[np.integer] | None = None,
 ) -> Layout:
-    """The layout of a page whose series i means `identities[i]`, at a target with these labels."""
+    """The layout of a page whose series i means `identities[i]`, at a target with these labels. seen: see `settle`."""
     contests = _contests(identities)
     winners = tuple(contest.winner(present) for contest in contests)
     beaten = _beaten(contests, winners)
-    sharing = settle(identities, present)
+    sharing = settle(identities, present, seen)
     columns: dict[SeriesKey, int] = {}
     parts: list[tuple[int, int, Identity]] = []
     overlapping: set[int] = set()
@@ -191,7 +192,7 @@ def arrange(
     for series, meanings in enumerate(identities):
         for place, meaning in enumerate(meanings):
             identity = sharing.changed.get((series, place), meaning)
-            if identity is not None and beaten.isdisjoint(entries(identity)):
+            if identity is not None and not (beaten and beaten.intersection(entries(identity))):
                 own = identity.series_labels
                 if own not in alike:
                     alike[own] = merged(own, of_target)
@@ -242,8 +243,10 @@ def entries(identity: Identity) -> tuple[tuple[str, int], ...]:
 
     Spellings of a GPU's metric compete for that GPU: a page may carry the GPUs of two exporters, one of them older.
     """
-    device = next((value for name, value in identity.labels if name == "uuid"), "")
-    spelling = ((f"{identity.family}/{device}", identity.rank),) if identity.family else ()
+    spelling: tuple[tuple[str, int], ...] = ()
+    if identity.family:
+        device = next((value for name, value in identity.labels if name == "uuid"), "")
+        spelling = ((f"{identity.family}/{device}", identity.rank),)
     if identity.copy < 0:
         return spelling
     return (*spelling, (f"{identity.metric}{identity.series_labels}", identity.copy))

@@ -24,6 +24,7 @@ from collectors.pages.known import KnownSeries, Limits, Room
 from collectors.pages.layout import Layout, Ratchet, arrange
 from collectors.pages.resolve import COMBINATIONS, resolve
 from collectors.pages.shape import Indices, Shape, Tokens, tokens_in_place
+from collectors.pages.tokens import last_words, plain_number, plain_time
 
 __all__ = ["Exemplar", "Limits", "Malformed", "PageReader", "Room", "Sample", "parse", "samples"]
 
@@ -91,7 +92,9 @@ class PageReader:
         printed, present, at = self._read_in_place(page, at) or self._read_lines(page, at, openmetrics)
         self._known.mark(present, self._scrape)
         batch = self._batch(printed, present, at)
-        if self._scrape % self._limits.evict_after == 0 and self._known.evict(self._scrape):
+        # Where room is scarce, what is not printed any more makes way for what is.
+        patience = 1 if batch.unread else self._limits.evict_after
+        if self._scrape % patience == 0 and self._known.evict(self._scrape, patience):
             self._shape, self._order = None, []
         return batch
 
@@ -193,13 +196,13 @@ class PageReader:
 
     def _read_line(self, raw: bytes, openmetrics: bool) -> tuple[int, float, float | None]:
         """Series, value and source time of one line. Raises Malformed."""
-        cut, before = _cuts(raw)
+        cut, before = last_words(raw)
         series = self._known.index.get(raw[:cut])
-        if series is not None and (value := _number(raw[cut:])) is not None:
+        if series is not None and (value := plain_number(raw[cut:])) is not None:
             return series, value, None
         series = self._known.index.get(raw[:before])
         if series is not None:
-            value, time = _number(raw[before : cut - 1]), _time(raw[cut:], openmetrics)
+            value, time = plain_number(raw[before : cut - 1]), plain_time(raw[cut:], openmetrics)
             if value is not None and time is not None:
                 return series, value, time
         return self._read_strictly(raw, openmetrics)
@@ -207,11 +210,16 @@ class PageReader:
     def _read_strictly(self, raw: bytes, openmetrics: bool) -> tuple[int, float, float | None]:
         if len(raw) > self._limits.line_bytes:
             raise Malformed(f"has {len(raw)} bytes; the limit is {self._limits.line_bytes}")
+        cut, before = last_words(raw)
+        named = self._known.named(raw[:cut])
+        if named is not None and (value := plain_number(raw[cut:])) is not None:
+            series = self._known.number(*named)
+            self._known.remember(raw[:cut], series)
+            return series, value, None
         text = grammar.text_of(raw)
         sample, end = grammar.parse_line(text, openmetrics)
-        series = self._known.number(sample)
+        series = self._known.number(sample.name, sample.labels)
         if sample.exemplar is None:
-            cut, before = _cuts(raw)
             prefix = raw[: cut if sample.timestamp is None else before]
             # The prefix must end where the series ends, give or take blanks: only then is the rest one value.
             if prefix.endswith(b" ") and prefix.rstrip(b" \t") == text[:end].encode():
@@ -234,10 +242,11 @@ class PageReader:
         values, self.sentinels = layout.fill(printed, self._ratchet)
         # A line that could not be read may be the GPU's that seems to be missing.
         keys, values = self._derived.extend(layout.keys, values, at, complete=not self.rejected)
-        return Batch(self._source, at, self._interval_s, keys, values, self._labels)
+        unread = self._known.unread.counts()
+        return Batch(self._source, at, self._interval_s, keys, values, self._labels, unread=unread)
 
     def _arrange(self, here: NDArray[np.bool_]) -> Layout:
-        layout = arrange(self._known.meanings(), self._labels, here, COMBINATIONS)
+        layout = arrange(self._known.meanings(), self._labels, here, COMBINATIONS, self._known.seen)
         if layout.keys == self._keys:
             layout = replace(layout, keys=self._keys)
         self._layout, self._keys = layout, layout.keys
@@ -271,29 +280,9 @@ class PageReader:
         self.first_rejected = ""
         self.duplicates = 0
         self.sentinels = 0
+        self._known.unread.start()
 
     def _reject(self, raw: bytes, why: str) -> None:
         self.rejected += 1
         if not self.first_rejected:
             self.first_rejected = f"the line {grammar.shortened(raw)!r} {why}"
-
-
-def _cuts(raw: bytes) -> tuple[int, int]:
-    """Where the last word of a line starts, and the one before it; 0 without a blank before."""
-    cut = raw.rfind(b" ") + 1
-    return cut, raw.rfind(b" ", 0, cut - 1) + 1 if cut else 0
-
-
-def _number(token: bytes) -> float | None:
-    if token.translate(None, VALUE_BYTES):
-        return None
-    try:
-        return float(token)
-    except ValueError:
-        return None
-
-
-def _time(token: bytes, openmetrics: bool) -> float | None:
-    if openmetrics:
-        return _number(token)
-    return int(token) / 1000.0 if len(token) <= 20 and token.isdigit() else None

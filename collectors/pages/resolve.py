@@ -3,6 +3,8 @@ exporter, and of the inference engines."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from autoscaler.signals import is_counter
 from autoscaler.types import Labels
 from collectors import dcgm, engines
@@ -56,6 +58,7 @@ def why_nobody(name: str, labels: Labels) -> str:
     return engines.left_out(name, kept) or "means nothing to us"
 
 
+@lru_cache(maxsize=1024)
 def workload_labels(labels: Labels) -> Labels:
     """Labels with a value, sorted; `exported_pod` and its like take the place of the plain ones."""
     kept = {name: value for name, value in labels if value}

@@ -3,6 +3,9 @@
 Where pods share a GPU by time-slicing, or jobs by a scheduler, dcgm-exporter prints the GPU's series again for each of
 them (NVIDIA/dcgm-exporter issue 307). Added up, two pods on one busy GPU would look like two busy GPUs. Newer versions
 (pull request 594) print the device's own series without a pod and, of two fields, each pod's own part beside it.
+
+And where a pod ends and another gets its GPU, the device goes on under other labels: whoever was printed last stands
+for it, and those before are not missed.
 """
 
 from __future__ import annotations
@@ -38,28 +41,35 @@ _Place = tuple[int, int]
 _Groups = dict[tuple[str, Labels], dict[Labels, list[_Place]]]
 
 
-def settle(identities: Sequence[Sequence[Identity]], present: NDArray[np.bool_]) -> Sharing:
+def settle(
+    identities: Sequence[Sequence[Identity]], present: NDArray[np.bool_], seen: NDArray[np.integer] | None = None
+) -> Sharing:
     """Who shares what at a target whose series i means `identities[i]` and was printed if `present[i]`.
 
-    Users who are there at once are joined with a comma in each label ("a,b"), in one series. Where the device's own
-    series is there too, it is the one that counts, and theirs are their parts.
+    seen: (series,) grows with the time at which each was printed last; None = all that is not present is as old.
+    The users that were printed last are those of the device, whether it is there now or not; what others meant is
+    nothing any more. Users who are there at once are joined with a comma in each label ("a,b"), in one series. Where
+    the device's own series is there too, it is the one that counts, and theirs are their parts.
     """
-    groups: _Groups = {
-        (identity.metric, identity.labels): {} for meanings in identities for identity in meanings if identity.work
-    }
-    if not groups:
+    if not any(identity.work for meanings in identities for identity in meanings):
         return Sharing()
+    groups: _Groups = {}
     for series, meanings in enumerate(identities):
         for place, identity in enumerate(meanings):
-            users = groups.get((identity.metric, identity.labels))
-            if users is not None:
-                users.setdefault(identity.work, []).append((series, place))
+            users = groups.setdefault((identity.metric, identity.labels), {})
+            users.setdefault(identity.work, []).append((series, place))
     shared = [users for users in groups.values() if len(users) > 1]
     changed: dict[_Place, Identity | None] = {}
+    times = (present if seen is None else seen).tolist()
     for users in shared:
-        here = {work: places for work, places in users.items() if any(present[series] for series, _ in places)}
+        last = {work: max(times[series] for series, _ in places) for work, places in users.items()}
+        newest = max(last.values())
+        here = {work: places for work, places in users.items() if last[work] == newest}
+        changed.update((place, None) for work, places in users.items() if work not in here for place in places)
         if len(here) > 1:
             changed.update(_joined(here, identities))
+    if not shared:
+        return Sharing()
     several = sorted({series for users in shared for places in users.values() for series, _ in places})
     deciding = np.array(several, dtype=np.int64)
     return Sharing(changed, deciding, present[deciding])

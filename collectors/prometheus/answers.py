@@ -81,4 +81,4 @@ def past_of(series: Sequence[tuple[Labels, Any]], query: Query, before: float) -
     if not usable:
         return None
     at, values = np.array(usable).T
-    return Past(query.pool, query.signal, at, values)
+    return Past(query.pool, query.signal, at, values, query.definition)

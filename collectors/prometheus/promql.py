@@ -72,7 +72,7 @@ def expression(query: Query, pool_label: str = "pool") -> Expression | None:
     if not found:
         return None
     wanted = _matchers(query, pool_label)
-    ours = ", ".join(f"{name}={_quoted(value)}" for name, value in (query.match or ((pool_label, query.pool),)))
+    ours = ", ".join(f"{name}={_quoted(value)}" for name, value in (query.match or ((pool_label, query.workload or query.pool),)))
     selectors = [_selector(spelling, wanted) for spelling in found]
     return Expression(
         value=_value(query, found, wanted),
@@ -147,7 +147,7 @@ def _scaled(term: str, spelling: Spelling, rated: bool) -> str:
 
 
 def _matchers(query: Query, pool_label: str) -> tuple[str, ...]:
-    pairs: Labels = (*(query.match or ((pool_label, query.pool),)), *query.where)
+    pairs: Labels = (*(query.match or ((pool_label, query.workload or query.pool),)), *query.where)
     return tuple(f"{name}={_quoted(value)}" for name, value in pairs)
 
 

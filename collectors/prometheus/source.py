@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,8 @@ from autoscaler.clock import monotonic
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, Labels, Past, Query
+from collectors.background import Background
+from collectors.outbox import Outbox
 from collectors.prometheus.answers import Answer, answered, past_of
 from collectors.prometheus.asked import Asked, QueryStatus, entered
 from collectors.prometheus.client import Access, Client, QueryError
@@ -68,10 +69,9 @@ class Prometheus:
     password_file: Path | None = None
     ca_file: Path | None = None
     _asked: dict[tuple[str, str], Asked] = field(default_factory=dict, init=False, repr=False)
-    _queue: deque[Batch | Past] = field(default_factory=lambda: deque(maxlen=MAX_QUERIES), init=False, repr=False)
+    _outbox: Outbox[Batch | Past] = field(init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-    _stopping: Event = field(default_factory=Event, init=False, repr=False)
-    _thread: threading.Thread | None = field(default=None, init=False, repr=False)
+    _background: Background = field(init=False, repr=False)
     _local: threading.local = field(default_factory=threading.local, init=False, repr=False)
     _down_until: float = field(default=-math.inf, init=False, repr=False)
     _failures: int = field(default=0, init=False, repr=False)
@@ -93,25 +93,21 @@ class Prometheus:
         for name in ("interval_s", "delay_s", "backfill_s", "backfill_min_s"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise InputError(f"prometheus: {name} is {getattr(self, name):g}, but must be 0 or more")
+        self._outbox = Outbox(MAX_QUERIES, self.wake)
+        self._background = Background("prometheus", self.clock)
         self._access = Access(self.token_file, self.username, self.password_file, self.ca_file, self.headers)
 
     def start(self) -> None:
         """Start asking, on threads of its own."""
-        self._thread = threading.Thread(target=self._run, name="prometheus", daemon=True)
-        self._thread.start()
+        self._background.start(self._run)
 
     def stop(self) -> None:
         """Stop within a second; a question under way ends with its own time-out."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(STOP_S)
+        self._background.stop(STOP_S)
 
     def collect(self, now: float) -> tuple[Batch | Past, ...]:
         """Every answer since the last call, oldest first."""
-        found: list[Batch | Past] = []
-        while self._queue:
-            found.append(self._queue.popleft())
-        return tuple(found)
+        return self._outbox.take()
 
     def status(self) -> tuple[QueryStatus, ...]:
         """How each question does."""
@@ -122,14 +118,14 @@ class Prometheus:
 
     def _run(self) -> None:
         with ThreadPoolExecutor(self.workers, "prometheus") as pool:
-            while not self._stopping.is_set():
+            while not self._background.stopping:
                 try:
                     self._refresh()
                 except Exception:
                     log.exception("queries unknown", next_step="asking goes on with the queries known before")
                 for asked in self._due(monotonic()):
                     pool.submit(self._ask, asked)
-                self._stopping.wait(self._pause_s(monotonic()))
+                self._background.rest(self.clock.now() + self._pause_s(monotonic()))
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _refresh(self) -> None:
@@ -147,7 +143,9 @@ class Prometheus:
                     if found is not None:
                         self._asked[name] = entered(query, found, self.interval_s)
         for asked in gone:
-            self._put(Batch(asked.source, self.clock.now(), asked.interval_s, (), np.empty(0), asked.labels, "gone"))
+            self._outbox.put(
+                Batch(asked.source, self.clock.now(), asked.interval_s, (), np.empty(0), asked.labels, "gone")
+            )
 
     def _pause_s(self, now: float) -> float:
         """Until the next question is due, and never long: queries come and go with rule files."""
@@ -205,7 +203,7 @@ class Prometheus:
         if found.at != asked.newest_at:
             asked.newest_at = found.at
             values = np.array([found.value, found.lower, found.upper])
-            self._put(Batch(asked.source, found.at, asked.interval_s, asked.keys, values, asked.labels))
+            self._outbox.put(Batch(asked.source, found.at, asked.interval_s, asked.keys, values, asked.labels))
 
     def _failed(self, asked: Asked, error: QueryError, took_s: float) -> None:
         now = monotonic()
@@ -228,7 +226,7 @@ class Prometheus:
         self._silent(asked)
 
     def _silent(self, asked: Asked) -> None:
-        self._put(Batch(asked.source, self.clock.now(), asked.interval_s, (), np.empty(0), asked.labels, "down"))
+        self._outbox.put(Batch(asked.source, self.clock.now(), asked.interval_s, (), np.empty(0), asked.labels, "down"))
 
     def _recall(self, asked: Asked, at: float) -> None:
         """Read the signal's past once; the store keeps what it has and takes what it lacks."""
@@ -238,7 +236,7 @@ class Prometheus:
             series = self._client().range(asked.expression.value, at - span_s, at, step_s)
             past = past_of(series, asked.query, before=at - step_s / 2)
             if past is not None:
-                self._put(past)
+                self._outbox.put(past)
         asked.past_known = True
 
     def _client(self) -> Client:
@@ -248,8 +246,3 @@ class Prometheus:
             client = Client(self.url, self._access, self.timeout_s, self.max_answer_bytes, self.params)
             self._local.client = client
         return client
-
-    def _put(self, found: Batch | Past) -> None:
-        self._queue.append(found)
-        if self.wake is not None:
-            self.wake.set()

@@ -13,6 +13,7 @@ import structlog
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.types import Batch, Post, PostKind, Receipt
+from collectors.background import Background
 from collectors.push import otlp
 from collectors.push.alerts import BELIEVED_S, Alerts
 from collectors.push.json_push import JsonPush
@@ -26,7 +27,7 @@ __all__ = ["Push", "PushStatus"]
 
 log = structlog.get_logger(__name__)
 STOP_S = 0.9
-REFUSALS = ("malformed", "unsupported", "too_large", "no_room", "full")
+REFUSALS = ("malformed", "unsupported", "too_large", "no_room", "full", "conflict")
 SKIPPED = ("out_of_order", "duplicates", "late", "too_old", "ahead", "unusable", "no_room")
 """What is counted from the start, at 0; a series that appears with its first event hides it from a rate."""
 KINDS: tuple[PostKind, ...] = get_args(PostKind)
@@ -59,15 +60,14 @@ class Push:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _tallies: dict[PostKind, Tally] = field(init=False, repr=False)
     _sources: Sources = field(init=False, repr=False)
-    _roused: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _looks_at: float = field(default=math.inf, init=False, repr=False)
-    _stopping: bool = field(default=False, init=False, repr=False)
-    _thread: threading.Thread | None = field(default=None, init=False, repr=False)
+    _background: Background = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in (("window_s", self.window_s), ("alerts_believed_s", self.alerts_believed_s)):
             if not 0.0 < value < float("inf"):
                 raise InputError(f"push: {name} is {value}, but must be above 0; write one such as 20m")
+        self._background = Background("push", self.clock)
         self._tallies = {kind: Tally() for kind in KINDS}
         self._sources = Sources(Limits(window_s=self.window_s), self._renumbered)
         self._remote_write = RemoteWrite(self._sources, self._tallies["remote_write"])
@@ -77,19 +77,15 @@ class Push:
 
     def start(self) -> None:
         """Start the thread that waits for what does not come."""
-        self._thread = threading.Thread(target=self._run, name="push", daemon=True)
-        self._thread.start()
+        self._background.start(self._run)
 
     def stop(self) -> None:
         """Stop within a second. What has arrived can still be collected."""
-        self._stopping = True
-        self._roused.set()
-        if self._thread is not None:
-            self._thread.join(STOP_S)
+        self._background.stop(STOP_S)
 
     def collect(self, now: float) -> tuple[Batch, ...]:
         """Every batch since the last call, oldest first; never waits for a post that is being decoded."""
-        if self._thread is None and self._lock.acquire(blocking=False):
+        if not self._background.started and self._lock.acquire(blocking=False):
             try:
                 self._hand_on(now)
             finally:
@@ -97,7 +93,7 @@ class Push:
         was_full = self._sources.queue.full
         batches = self._sources.queue.take()
         if was_full:
-            self._roused.set()
+            self._background.rouse()
         return batches
 
     def receive(self, post: Post) -> Receipt:
@@ -116,7 +112,7 @@ class Push:
             self._hand_on(now)
             # Nothing that came just now is due before the thread looks again; it is left alone at each further post.
             if self._looks_at > now + CHECK_S:
-                self._roused.set()
+                self._background.rouse()
         return receipt
 
     def status(self) -> tuple[PushStatus, ...]:
@@ -131,6 +127,10 @@ class Push:
             )
             for kind, t in self._tallies.items()
         )
+
+    def contested(self) -> tuple[str, ...]:
+        """In words, the names under which two processes push."""
+        return self._json.senders.contested(self.clock.now())
 
     @property
     def queued(self) -> int:
@@ -172,14 +172,13 @@ class Push:
         self._otlp.forget(source)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._background.stopping:
             with self._lock:
                 now = self.clock.now()
                 self._hand_on(now)
                 due = min(self._sources.due_at(now), self._alerts.due_at(), now + 60.0)
                 self._looks_at = max(due, now + 0.02)
-            if not self._stopping:
-                self.clock.wait(self._looks_at, self._roused)
+            self._background.rest(self._looks_at)
 
 
 def _refusal(post: Post, refused: RefusedError) -> Receipt:

@@ -14,6 +14,7 @@ import numpy as np
 from autoscaler.types import Labels
 from collectors.push.bodies import plain
 from collectors.push.refusal import RefusedError
+from collectors.push.senders import Sender, Senders
 from collectors.push.sources import Sources, Tally
 
 INTERVAL_S = 15.0
@@ -25,18 +26,19 @@ MAX_BODY = 16 << 20
 MAX_FAULTS = 20
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_KEYS = ("source", "interval_s", "labels", "samples", "at")
+_KEYS = ("source", "interval_s", "labels", "samples", "at", "instance", "started_at")
 _SAMPLE_KEYS = ("metric", "labels", "value", "at")
 
 
 @dataclass(frozen=True, slots=True)
 class _Pushed:
-    """A whole body. samples: (metric, labels, value, at); a value of NaN is none."""
+    """A whole body. samples: (metric, labels, value, at); a value of NaN is none. sender: None = it does not say."""
 
     source: str
     interval_s: float
     labels: Labels
     samples: tuple[tuple[str, Labels, float, float], ...]
+    sender: Sender | None
 
 
 class JsonPush:
@@ -45,6 +47,7 @@ class JsonPush:
     def __init__(self, sources: Sources, tally: Tally) -> None:
         self._sources = sources
         self._tally = tally
+        self.senders = Senders(sources.limits.sources)
 
     def take(self, body: bytes, headers: Mapping[str, str], now: float) -> int:
         """How many samples were taken. Raises RefusedError with every fault, and nothing taken."""
@@ -64,6 +67,8 @@ class JsonPush:
             )
             rule = f"samples from {limits.window_s:g} s ago to {limits.ahead_s:g} s ahead are of use; set the clock"
             raise _refused([("samples", f"{text}; {rule}")])
+        if pushed.sender is not None:
+            self.senders.admit(_who(pushed), pushed.sender, pushed.interval_s, now)
         name = _named(pushed)
         source = self._sources.get(name, pushed.labels, self._tally.skipped, interval_s=pushed.interval_s)
         if source is None:
@@ -76,8 +81,11 @@ class JsonPush:
 
 def _named(pushed: _Pushed) -> str:
     """One source for each pace of a sender: what is asked of a series each second is not asked of a slow one."""
-    labels = ",".join(f"{name}={value!r}" for name, value in pushed.labels)
-    return f"{pushed.source}{{{labels}}} by push every {pushed.interval_s:g} s"
+    return f"{_who(pushed)} by push every {pushed.interval_s:g} s"
+
+
+def _who(pushed: _Pushed) -> str:
+    return f"{pushed.source}{{{','.join(f'{name}={value!r}' for name, value in pushed.labels)}}}"
 
 
 def _read(body: bytes, now: float) -> _Pushed:
@@ -101,6 +109,8 @@ def _read(body: bytes, now: float) -> _Pushed:
     if given.get("at") is not None:
         at, found = _time("at", given["at"])
         faults += found
+    sender, found = _sender(given)
+    faults += found
     samples = given.get("samples")
     if not isinstance(samples, list) or not samples:
         faults.append(("samples", "must be a list of at least one {metric, labels, value, at}"))
@@ -116,7 +126,20 @@ def _read(body: bytes, now: float) -> _Pushed:
             break
     if faults:
         raise _refused(faults)
-    return _Pushed(str(source), float(interval_s or 0.0), labels, tuple(read))
+    return _Pushed(str(source), float(interval_s or 0.0), labels, tuple(read), sender)
+
+
+def _sender(given: Mapping[str, Any]) -> tuple[Sender | None, list[tuple[str, str]]]:
+    """Which process pushes; both keys or neither."""
+    instance, started_at = given.get("instance"), given.get("started_at")
+    if instance is None and started_at is None:
+        return None, []
+    faults = []
+    if not isinstance(instance, str) or not 0 < len(instance) <= MAX_NAME or not instance.isprintable():
+        rule = f"must be a text of 1 to {MAX_NAME} printable characters that names the process, beside started_at"
+        faults.append(("instance", rule))
+    at, found = _time("started_at", started_at)
+    return Sender(str(instance), at), faults + found
 
 
 def _sample(where: str, given: Any, at: float) -> tuple[tuple[str, Labels, float, float], list[tuple[str, str]]]:

@@ -52,7 +52,7 @@ class PushedSeries:
         self._widen()
         self._silent_rows += 1
         self._silent_rows[present] = 0
-        layout = self._layout
+        layout, here = self._layout, here & ~self._ended
         if layout is None or self._changed or not layout.standing(here):
             layout = self._arrange(here)
         return layout.fill(values, self._ratchet)
@@ -92,7 +92,8 @@ class PushedSeries:
         return keep
 
     def _arrange(self, here: NDArray[np.bool_]) -> Layout:
-        layout = arrange(self._means, self.labels, here, COMBINATIONS)
+        seen = np.where(here, 1, -self._silent_rows)
+        layout = arrange(self._means, self.labels, here, COMBINATIONS, seen)
         if layout.keys == self._keys:
             layout = replace(layout, keys=self._keys)
         self._layout, self._keys = layout, layout.keys

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,7 +25,9 @@ from collectors.pages.reader import Limits, PageReader, Room
 from collectors.pages.resolve import ENGINE_LABEL, resolver
 from collectors.scraping import heap
 from collectors.scraping.fetch import Page, PageError, Session, fetch, open_session
+from collectors.scraping.lacking import Lacking
 from collectors.scraping.targets import Target
+from collectors.scraping.waiting import Waiting
 
 __all__ = ["Scraper", "Target", "TargetStatus"]
 
@@ -41,8 +42,6 @@ NOT_ASKED = "not asked yet"
 SLOTS = 20
 """Targets of one interval are asked in so many bursts: a page that is read right after another costs a third of one
 for which the processor was woken from its sleep."""
-BURST_S = 0.02
-"""The longest that an arrived page waits for the others of its burst before the loop is woken."""
 START_S = 10.0
 TIDY_S = 30.0
 
@@ -87,12 +86,11 @@ class Scraper:
     ) -> None:
         self._targets = targets if callable(targets) else lambda: targets
         self._clock = clock
-        self._wake = wake
         self._max_page_bytes = max_page_bytes
-        self._queue_limit = queue_limit
         self._refresh_s = refresh_s
         self._lock = threading.Lock()
-        self._queue: deque[Batch] = deque()
+        self._waiting = Waiting(queue_limit, wake)
+        self._lacking = Lacking()
         self._statuses: dict[Target, TargetStatus] = {}
         self._watchers: dict[Target, asyncio.Task[None]] = {}
         self._readers = ThreadPoolExecutor(1, "scrape-large-page")
@@ -100,10 +98,8 @@ class Scraper:
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._under_way = 0
-        self._burst: asyncio.TimerHandle | None = None
         self._told_refused, self._tidy_at = 0, 0.0
         self.room = room or Room()
-        self.dropped = 0
 
     # --- the caller's side --------------------------------------------------------------------------------------
 
@@ -126,10 +122,12 @@ class Scraper:
 
     def collect(self, now: float) -> tuple[Batch, ...]:
         """Every batch that arrived since the last call, oldest first."""
-        with self._lock:
-            batches = tuple(self._queue)
-            self._queue.clear()
-        return batches
+        return self._waiting.take()
+
+    @property
+    def dropped(self) -> int:
+        """Batches that nobody collected in time."""
+        return self._waiting.dropped
 
     def status(self) -> tuple[TargetStatus, ...]:
         """How each target does now."""
@@ -154,6 +152,8 @@ class Scraper:
             running.set()
             while not stopping.is_set():
                 self._refresh(session)
+                asked = all(status.error != NOT_ASKED for status in self.status())
+                self._lacking.tell(asyncio.get_running_loop().time(), complete=asked)
                 try:
                     await asyncio.wait_for(stopping.wait(), self._refresh_s)
                 except TimeoutError:
@@ -233,7 +233,7 @@ class Scraper:
             problem = f"the page could not be read ({type(error).__name__}: {error})"
         else:
             if not lines:  # nor did the page before have any: an exporter that has just started prints nothing
-                _advise(target, reader)
+                self._lacking.note(target, reader.lacking(), asyncio.get_running_loop().time())
             last_at, lines, rejected = at, reader.lines, reader.rejected
             if rejected and not before.rejected:
                 log.warning("lines rejected", target=target.source, lines=rejected, first=reader.first_rejected)
@@ -248,6 +248,8 @@ class Scraper:
         else:
             loop = asyncio.get_running_loop()
             batch = await loop.run_in_executor(self._readers, reader.read, page.body, at, page.openmetrics)
+        if batch.unread and reader.rejected == reader.lines:
+            raise PageError(f"there is no room for any of its {reader.lines} lines: {reader.first_rejected}")
         if reader.lines and reader.rejected == reader.lines:
             raise PageError(f"not one line of {reader.lines} is a sample: {reader.first_rejected}; check the path")
         return batch
@@ -262,41 +264,7 @@ class Scraper:
             (log.debug if before.error == NOT_ASKED else log.info)("target up", target=target.source, lines=after.lines)
 
     def _put(self, batch: Batch) -> None:
-        with self._lock:
-            self._queue.append(batch)
-            if len(self._queue) > self._queue_limit:
-                self._drop_oldest()
-        if self._under_way and self._loop is not None:
-            if self._burst is None:
-                self._burst = self._loop.call_later(BURST_S, self._wake_up)
-        else:
-            self._wake_up()
-
-    def _wake_up(self) -> None:
-        if self._burst is not None:
-            self._burst.cancel()
-            self._burst = None
-        if self._wake is not None:
-            self._wake.set()
-
-    def _drop_oldest(self) -> None:
-        # A later page makes up for a lost one, but nothing repeats that a target is gone.
-        place = next((n for n, batch in enumerate(self._queue) if batch.state != "gone"), 0)
-        del self._queue[place]
-        self.dropped += 1
-
-
-def _advise(target: Target, reader: PageReader) -> None:
-    """Say once what a page lacks without which its GPUs cannot be judged well."""
-    lacking = [missing for missing in reader.lacking() if missing.essential]
-    if lacking:
-        log.warning(
-            "metrics missing",
-            target=target.source,
-            metrics=", ".join(missing.metric for missing in lacking),
-            next_step="add to the exporter's counters file, unless the GPU does not have them: "
-            + " | ".join(missing.line for missing in lacking),
-        )
+        self._waiting.put(batch, self._loop if self._under_way else None)
 
 
 def _silent(target: Target, at: float, state: Literal["down", "gone"]) -> Batch:

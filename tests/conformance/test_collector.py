@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -72,11 +73,14 @@ def test_it_fits_its_plug(rig: Rig) -> None:
 def test_collect_never_waits_for_the_source(rig: Rig) -> None:
     if "silence" not in rig.lacks:
         rig.silence()
+    took_s = []
     for _ in range(5):
         began = monotonic()
         list(rig.collector.collect(rig.now()))
-        assert monotonic() - began < 0.25
+        took_s.append(monotonic() - began)
         rig.pass_time()
+    # Who waits does so each time; a machine that stalls does not.
+    assert median(took_s) < 0.25
 
 
 def test_a_batch_says_whose_it_is_and_its_values_stand_beside_their_keys(rig: Rig) -> None:

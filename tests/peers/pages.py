@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from autoscaler.clock import monotonic
@@ -100,3 +101,15 @@ def until(happened: Callable[[], object], what: str, within_s: float = 10.0) -> 
     while not happened():
         assert monotonic() < deadline, f"not within {within_s:g} s: {what}"
         pause.wait(0.005)
+
+
+@contextmanager
+def without_waiting(fault_s: float) -> Iterator[None]:
+    """What is done here must not wait for a fault that lasts `fault_s`; fails when it took half as long.
+
+    Machines that run tests are shared and stall: a long fault tells waiting from not waiting, a tight bound does not.
+    """
+    began = monotonic()
+    yield
+    took_s = monotonic() - began
+    assert took_s < fault_s / 2, f"took {took_s:.1f} s, while something hung for {fault_s:g} s"
