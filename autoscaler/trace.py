@@ -68,12 +68,12 @@ class Arrivals:
 
 def load_trace(path: Path | str, column: str) -> Trace:
     """The column of a CSV file (plain, or gzip when its name ends in .gz); raises InputError with every fault."""
-    return parse_trace(_text(Path(path)), str(path), column)
+    return parse_trace(text_of(Path(path)), str(path), column)
 
 
 def load_arrivals(path: Path | str, *columns: str) -> Arrivals:
     """The times and columns of a CSV file with one row a request; raises InputError with every fault."""
-    return parse_arrivals(_text(Path(path)), str(path), *columns)
+    return parse_arrivals(text_of(Path(path)), str(path), *columns)
 
 
 def parse_trace(text: str, name: str, column: str) -> Trace:
@@ -227,7 +227,8 @@ class _Table:
         return f", or mark the row as a gap in a column {MISSING_COLUMN}" if place else ""
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a file, plain or gzip when its name ends in .gz; raises InputError."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)

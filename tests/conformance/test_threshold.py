@@ -12,7 +12,9 @@ import pytest
 from autoscaler import plugins
 from autoscaler.errors import InputError
 from autoscaler.ports import Threshold
+from autoscaler.thresholds.likelihood import Likelihood
 from autoscaler.thresholds.robust import Robust
+from autoscaler.thresholds.seasonal import Seasonal
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.thresholds.static import Static
 from autoscaler.types import Bands, FloatArray, Frame
@@ -34,6 +36,8 @@ SUBJECTS = {
     "static": Subject(Static(10.0, 20.0), ({"upper": 1.0}, {"lower": NAN}), learns=False),
     "sigma": Subject(Sigma(3.0), SPREAD),
     "robust": Subject(Robust(3.0), SPREAD),
+    "seasonal": Subject(Seasonal(3.0), (*SPREAD, {"window_s": 0.0}, {"window_s": NAN}, {"window_s": 1e5})),
+    "likelihood": Subject(Likelihood(3.0), (*SPREAD, {"recent": 0})),
 }
 LEARNING = sorted(name for name, subject in SUBJECTS.items() if subject.learns)
 
