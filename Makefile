@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LSTM := .venv-lstm
 
-.PHONY: demo test gpu check format docs bench lock clean help
+.PHONY: demo test gpu lstm check format docs bench lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -24,6 +25,11 @@ endif
 gpu: $(READY)  ## on a machine with a GPU: does its driver do what we take for granted? Records it: make gpu OUT=h100.json
 	$(BIN)/python -m tests.peers.nvml.record $(or $(OUT),gpu-driver.json)
 	$(BIN)/python -m pytest tests/test_nvml_conformance.py -m gpu -rs
+
+lstm: $(LSTM)/.ready  ## with torch in an environment of its own: train the LSTM on simulated fleets, and test it: make lstm OUT=weights.npz
+	mkdir -p build
+	$(LSTM)/bin/python -m autoscaler.forecasters.lstm_training --out $(or $(OUT),build/lstm_weights.npz)
+	$(LSTM)/bin/python -m pytest tests/test_lstm.py tests/test_lstm_inputs.py tests/conformance/test_forecaster.py -k lstm -rs
 
 check: $(READY)  ## format, lint, types, import layers, rule files
 	$(BIN)/ruff format --check .
@@ -48,7 +54,7 @@ lock: $(READY)  ## resolve requirements.lock anew
 		--no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(LSTM) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # uv installs in seconds; where it cannot be had, plain pip does the same more slowly.
 $(READY): pyproject.toml requirements.lock
@@ -62,3 +68,10 @@ $(READY): pyproject.toml requirements.lock
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; fi
 	touch $(READY)
+
+# Torch is large and only the LSTM needs it, so that the other tests run without it. A build for CPUs is enough.
+$(LSTM)/.ready: pyproject.toml requirements.lock
+	test -x $(LSTM)/bin/python || $(PYTHON) -m venv $(LSTM)
+	$(LSTM)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(LSTM)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[lstm]'
+	touch $@
