@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
-from autoscaler.ruleset import RuleSet
+from autoscaler.ruleset import SHADOW, RuleSet
 
 EARLY_SHARE = 0.2
 """New data starts a tick early, but not sooner than this share of the pool's tick after the last one."""
@@ -64,5 +64,12 @@ class Timetable:
 
 def _next_due(pool: str, tick_s: float, now: float) -> float:
     """The pool's next tick: multiples of its period from a phase of its own, so that pools do not all tick at once."""
-    phase = zlib.crc32(pool.encode()) % 1000 / 1000 * tick_s
-    return (now - phase) // tick_s * tick_s + tick_s + phase
+    phase = phase_s(pool, tick_s)
+    due = (now - phase) // tick_s * tick_s + tick_s + phase
+    # Rounding may put the end of a period that is no whole number of seconds on its beginning.
+    return due if due > now else due + tick_s
+
+
+def phase_s(pool: str, tick_s: float) -> float:
+    """How long after the multiples of its period a pool ticks; a candidate ticks together with the pool it shadows."""
+    return zlib.crc32(pool.removesuffix(SHADOW).encode()) % 1000 / 1000 * tick_s

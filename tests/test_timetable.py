@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autoscaler.timetable import Timetable
 from tests.worlds import NOW, rules
@@ -70,3 +72,14 @@ def test_the_time_before_a_start_makes_no_pool_late() -> None:
     assert table.late_s == 0.0
     table.due(NOW + 3602, POOLS, set())
     assert table.late_s == 2.0
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.floats(0.1, 3600.0), st.floats(1.6e9, 2.0e9), st.sampled_from(["chat", "backtest", "a", "pool-17"]))
+def test_the_next_tick_is_always_later_than_the_last(tick_s: float, now: float, pool: str) -> None:
+    """Rounding of odd periods never makes a pool due again at the time of its tick: a simulated clock would stand."""
+    timetable = Timetable()
+    for _ in range(5):
+        timetable.ticked(pool, tick_s, now)
+        assert now < timetable.next_at(now) <= now + tick_s * (1 + 1e-6)
+        now = timetable.next_at(now)
