@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from autoscaler.types import Action, Fleet, Instance, InstanceState, Launch, Operate, Outcome
+from autoscaler.types import Action, Fleet, Instance, InstanceState, Launch, LeadTime, Operate, Outcome
 
 SUPERSEDED = "superseded"
 """Error code of an operation that a later one on the same instance replaced: nobody refused it."""
@@ -25,6 +25,9 @@ BECOMES: dict[str, InstanceState] = {
 
 def unite(fleet: Fleet, intents: Iterable[Action]) -> Fleet:
     """The fleet as if every open intent had been seen: ordered instances pending, operated ones in their new state."""
+    intents = tuple(intents)
+    if not intents:
+        return fleet
     listed = {i.action for i in fleet.instances if i.action is not None}
     operated: dict[str, Operate] = {}
     ordered: list[Instance] = []
@@ -60,6 +63,29 @@ def _operated(instance: Instance, intent: Operate | None) -> Instance:
     return replace(instance, state=BECOMES[intent.kind], since=intent.at)
 
 
+def expect(fleet: Fleet, lead_times: Mapping[str, LeadTime], now: float) -> Fleet:
+    """The fleet with the time at which each pending instance should serve, from how long others of its offer took.
+
+    Of one that is late this is later than it was: those that had not come by its age took longer. One that is older
+    than any that ever came is not expected at all, whatever its provider says.
+    """
+    if not lead_times or not any(i.state == "pending" for i in fleet.instances):
+        return fleet
+    return replace(fleet, instances=tuple(_expected(i, lead_times, now) for i in fleet.instances))
+
+
+def _expected(instance: Instance, lead_times: Mapping[str, LeadTime], now: float) -> Instance:
+    if instance.state != "pending":
+        return instance
+    # From the warm pool it started later than it was ordered.
+    again = instance.since > instance.requested_at > 0
+    known = lead_times.get(f"{instance.offer}/warm") if again else None
+    known = known or lead_times.get(instance.offer)
+    began = max(instance.since, instance.requested_at)
+    total_s = known.total_s(max(0.0, now - began)) if known is not None else None
+    return instance if total_s is None else replace(instance, expected_at=began + total_s)
+
+
 def settle(intents: Iterable[Action], fleet: Fleet, now: float) -> tuple[Outcome, ...]:
     """The intents whose end can be seen in a report, or whose time is over by a report that is newer than the limit.
 
@@ -67,8 +93,10 @@ def settle(intents: Iterable[Action], fleet: Fleet, now: float) -> tuple[Outcome
     made after it counts, and only one made after its limit can prove that nothing came of it. An operation that a later
     one on the same instance replaces has ended too: carried out again, it would undo the later one.
     """
-    found = []
+    found: list[Outcome] = []
     intents = tuple(intents)
+    if not intents:
+        return ()
     last = {i.instance: i.id for i in intents if isinstance(i, Operate)}
     by_action = {i.action: i for i in fleet.instances if i.action is not None}
     by_id = {i.id: i for i in fleet.instances}

@@ -1,7 +1,6 @@
-"""The journal: decisions, intents, outcomes, overrides and memory, in one database that only grows.
+"""The journal: decisions, intents, outcomes, overrides, memory and what was learned, in one database.
 
-An action is in here before it is done, and one tick is one transaction. SQLAlchemy Core over SQLite (WAL, every
-commit on disk); an in-memory journal serves simulations. Writes are serialised; readers have connections of their own.
+An action is in here before it is done, and one tick is one transaction. Writes are serialised, readers are not.
 """
 
 from __future__ import annotations
@@ -16,10 +15,22 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
+from autoscaler import journal_learned
 from autoscaler.errors import StorageError
-from autoscaler.journal_schema import SCHEMA_VERSION, decisions, intents, memories, meta, migrate, outcomes, overrides
+from autoscaler.journal_database import open_database
+from autoscaler.journal_learned import Lesson
+from autoscaler.journal_schema import (
+    SCHEMA_VERSION,
+    decisions,
+    intents,
+    learned,
+    memories,
+    meta,
+    migrate,
+    outcomes,
+    overrides,
+)
 from autoscaler.types import Action, Decision, Memory, Outcome, Override, Plan
 
 KEEP_UNCHANGED_S = 300.0
@@ -49,7 +60,7 @@ class Journal:
     def __init__(self, url: str = "sqlite://") -> None:
         self.url = url
         self._lock = threading.RLock()
-        self._engine = _engine(url)
+        self._engine = open_database(url)
         self._writer = self._engine.execution_options(write=True)
         self._written: dict[str, tuple[tuple[object, ...], float]] = {}
         with self._errors("open"), self._writer.begin() as db:
@@ -151,7 +162,7 @@ class Journal:
     def dump(self) -> Iterator[str]:
         """Every row as text, in order: equal journals give equal lines."""
         with self._errors("read"), self._reader() as db:
-            for table in (decisions, intents, outcomes, overrides, memories):
+            for table in (decisions, intents, outcomes, overrides, memories, learned):
                 for row in db.execute(sa.select(table).order_by(*table.primary_key.columns)):
                     yield f"{table.name} {tuple(row)!r}"
 
@@ -186,6 +197,23 @@ class Journal:
                 db.execute(overrides.update().where(key).values(ended_at=at, ended_by=author, why=reason))
             del self._overrides[pool, name]
             return True
+
+    # --- what the worker learned --------------------------------------------------------------------------------
+
+    def teach(self, lessons: Sequence[Lesson]) -> None:
+        """One transaction of its own: new versions of learned values; the oldest of the same values are dropped."""
+        with self._lock, self._errors("write"), self._writer.begin() as db:
+            journal_learned.write(db, lessons)
+
+    def lessons(self) -> tuple[Lesson, ...]:
+        """The last version of every learned value, in the order in which they were written."""
+        with self._errors("read"), self._reader() as db:
+            return journal_learned.newest(db)
+
+    def versions(self, pool: str, kind: str, key: str) -> tuple[Lesson, ...]:
+        """The versions of one learned value that are kept, newest first."""
+        with self._errors("read"), self._reader() as db:
+            return journal_learned.versions(db, pool, kind, key)
 
     # --- the database -------------------------------------------------------------------------------------------
 
@@ -243,27 +271,6 @@ def _signature(entry: Entry) -> tuple[object, ...]:
     return (*entry.decision.signature, tuple((r.source, r.replicas) for r in entry.plan.reasons))
 
 
-def _engine(url: str) -> sa.Engine:
-    if url == "sqlite://":
-        return sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    engine = sa.create_engine(url, connect_args={"timeout": 5.0} if url.startswith("sqlite") else {})
-    if url.startswith("sqlite"):
-
-        @sa.event.listens_for(engine, "connect")
-        def _settings(connection: Any, _record: Any) -> None:
-            connection.isolation_level = None
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                connection.execute(f"PRAGMA {pragma}")
-
-        @sa.event.listens_for(engine, "begin")
-        def _begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(
-                "BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN"
-            )
-
-    return engine
-
-
 def _open_intents() -> sa.Select[Any]:
     return sa.select(intents.c.id, intents.c.body).where(intents.c.open).order_by(intents.c.seq)
 
@@ -290,4 +297,4 @@ def _upsert_memory() -> sa.TextClause:
     )
 
 
-__all__ = ["SCHEMA_VERSION", "Entry", "Journal"]
+__all__ = ["SCHEMA_VERSION", "Entry", "Journal", "Lesson"]

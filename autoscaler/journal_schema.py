@@ -69,7 +69,26 @@ memories = sa.Table(
 )
 
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+learned = sa.Table(
+    "learned",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+sa.Index("learned_by_key", learned.c.pool, learned.c.kind, learned.c.key, learned.c.seq)
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "create table learned (seq integer not null primary key, pool text not null, kind text not null, "
+        "key text not null, version text not null, at float not null, body text not null)",
+        "create index learned_by_key on learned (pool, kind, key, seq)",
+    ),
+}
 """Statements that lead from version N to N + 1, by N."""
 
 SCHEMA_VERSION = 1 + len(MIGRATIONS)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from autoscaler.survival import Timed, quantile, remaining
+from autoscaler.survival import Timed, quantile, remaining, remaining_at
 from autoscaler.types import LeadTime, Purchase
 
 Step = Literal[
@@ -43,6 +43,7 @@ WEEK_S = 7 * 86400.0
 DRIFT_RATIO = 0.25
 DRIFT_LEAST = 5
 PRIOR_SUCCESS = 0.9
+ARRIVALS = 32
 KEPT = 128
 KEPT_OFFERS = 512
 MAX_S = 6 * 3600.0
@@ -159,6 +160,26 @@ def remaining_s(
     Infinite when nothing that was ever seen took so long: it should no longer be counted on.
     """
     return remaining(_evidence(state, offer, now, median_s)[0], age_s, share)
+
+
+def arrivals(
+    state: LeadTimes, offer: OfferKey, now: float, median_s: float | None = None
+) -> tuple[tuple[float, float], ...]:
+    """(age, seconds from the request by which 90 % of those serve that did not at that age), at most 32 rows.
+
+    The last row is infinite: nothing that was ever seen took longer than its age.
+    """
+    timed, _ = _evidence(state, offer, now, median_s)
+    ages = [0.0, *sorted({t.seconds for t in timed if t.served and t.seconds > 0})]
+    if len(ages) > ARRIVALS:
+        kept = np.linspace(0, len(ages) - 1, ARRIVALS).round().astype(int)
+        ages = [ages[k] for k in kept]
+    rows: list[tuple[float, float]] = []
+    for age, left in zip(ages, remaining_at(timed, ages, 0.9), strict=True):
+        total = age + left
+        if not rows or total > rows[-1][1]:
+            rows.append((age, total))
+    return tuple(rows)
 
 
 def success_ratio(state: LeadTimes, offer: OfferKey, now: float) -> float:

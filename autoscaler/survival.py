@@ -30,13 +30,21 @@ def quantile(timed: Sequence[Timed], share: float) -> float:
 
 def remaining(timed: Sequence[Timed], age_s: float, share: float) -> float:
     """Seconds until `share` of those serve that have not at `age_s`; infinite when none ever served later than that."""
+    return remaining_at(timed, (age_s,), share)[0]
+
+
+def remaining_at(timed: Sequence[Timed], ages_s: Sequence[float], share: float) -> list[float]:
+    """`remaining` at each of several ages, at the price of one."""
     curve = _curve(timed)
-    now = next((s for t, s in reversed(curve) if t <= age_s), 1.0)
-    later = [(t, s) for t, s in curve if t > age_s]
-    if not later or now <= 0:
-        return math.inf
-    left = now * (1 - share)
-    return next((t for t, s in later if s <= left + 1e-12), max(t.seconds for t in timed)) - age_s
+    longest_s = max((t.seconds for t in timed), default=math.nan)
+    found = []
+    for age_s in ages_s:
+        now = next((s for t, s in reversed(curve) if t <= age_s), 1.0)
+        left = now * (1 - share) + 1e-12
+        never = now <= 0 or not curve or curve[-1][0] <= age_s
+        by_s = math.inf if never else next((t for t, s in curve if t > age_s and s <= left), longest_s)
+        found.append(by_s - age_s)
+    return found
 
 
 def _curve(timed: Sequence[Timed]) -> list[tuple[float, float]]:
