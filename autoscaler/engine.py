@@ -13,6 +13,7 @@ from autoscaler.judge import judge
 from autoscaler.measure import measure
 from autoscaler.memory import awake
 from autoscaler.ruleset import RuleSet, leaves
+from autoscaler.stages import release
 from autoscaler.types import (
     Decision,
     Fleet,
@@ -34,9 +35,10 @@ def decide(rules: RuleSet, world: World, memory: Memory) -> Decision:
     if fleet is None or fleet.observed_at < world.now - rules.patience_s:
         return _blind(rules, world, memory)
     current = fleet.size if memory.want is None else memory.want
-    readings = measure(rules, world)
+    readings = measure(rules, world, memory.risk)
     judged, verdicts = judge(rules, world, readings, memory)
     proposals = propose(rules, world.now, readings, verdicts, fleet, current, memory)
+    proposals = release(rules, proposals, readings, world, fleet.ready)
     proposals = (*_unheard(rules, world.now, fleet, current), *_survivable(rules, proposals, readings, judged, current))
     decision = Decision(
         pool=rules.pool,

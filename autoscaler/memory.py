@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from autoscaler import limits
 from autoscaler.intents import SUPERSEDED
 from autoscaler.planner import overdue
+from autoscaler.risk import steer
 from autoscaler.ruleset import RuleSet
 from autoscaler.types import (
     Action,
@@ -30,10 +31,10 @@ HOUR_S = 3600.0
 def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> Memory:
     """The memory that the next tick starts from."""
     now = decision.at
-    memory = replace(awake(rules, now, memory), number=decision.number, last_at=now)
+    memory = awake(rules, now, memory)
     if decision.blind:
         # What happened meanwhile was not judged, so no window may span it.
-        return _unwatched(memory, now)
+        return replace(_unwatched(memory, now), number=decision.number, last_at=now)
     launched = sum(isinstance(a, Launch) for a in plan.actions)
     launches = (*memory.launches, (now, launched)) if launched else memory.launches
     cooling = {rule: until for rule, until in memory.cooldown_until.items() if until > now}
@@ -50,6 +51,8 @@ def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> 
     horizon = now - max(rules.flap.per_s, rules.scale_in.rate_per_s, rules.scale_out.rate_per_s)
     return replace(
         memory,
+        number=decision.number,
+        last_at=now,
         want=decision.want,
         highs=limits.push(memory.highs, now, decision.recommended, rules.scale_in.stabilization_s, keep_high=True),
         lows=limits.push(memory.lows, now, decision.recommended, rules.scale_out.window_s, keep_high=False),
@@ -61,6 +64,7 @@ def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> 
         launched_at=now if launched else memory.launched_at,
         launches=tuple((at, n) for at, n in launches if at > now - HOUR_S),
         idle_since=decision.idle_since,
+        risk=steer(rules, memory.risk, decision),
     )
 
 
@@ -129,7 +133,7 @@ def learn(
         elif isinstance(action, Launch) and outcome.status == "failed":
             key = action.offer.key
             shortages[key] = _missed(rules, shortages.get(key), key, now)
-    for i in fleet.instances if fleet is not None else ():
+    for i in _telling(fleet, shortages):
         known = shortages.get(i.offer)
         if overdue(rules, memory, i, now):
             shortages[i.offer] = replace(_missed(rules, known, i.offer, now), never_served=True)
@@ -141,6 +145,13 @@ def learn(
         elif known is not None and known.never_served and i.state == "ready" and i.requested_at >= known.last_at:
             del shortages[i.offer]
     return replace(memory, shortages=shortages, refusals=refusals, withheld=withheld)
+
+
+def _telling(fleet: Fleet | None, shortages: Mapping[str, Shortage]) -> Sequence[Instance]:
+    """Instances that may teach something: while no offer is short, one that serves tells nothing new."""
+    if fleet is None:
+        return ()
+    return fleet.instances if shortages else [i for i in fleet.instances if i.state != "ready"]
 
 
 def _refused(rules: RuleSet, before: Refusal | None, now: float) -> Refusal:

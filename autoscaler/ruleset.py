@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from autoscaler.ports import Policy, Threshold
-from autoscaler.types import Labels, Offer, Severity
+from autoscaler.ports import Forecaster, Policy, Threshold
+from autoscaler.types import Labels, Of, Offer, Severity
 
 STALE_FLEET_TICKS = 4
+
+SHADOW = "~shadow"
+"""Ends the name of a candidate's pool, and names the provider that only imagines. No pool of people has a tilde."""
 
 Aggregate = Literal["sum", "mean", "max", "min", "count", "quantile"]
 
@@ -23,8 +26,10 @@ class Signal:
 
     metric: canonical or original name; `where` keeps series with these labels. rate_s: increase per second of a
     counter over a window. quantile with over_s: from histogram buckets; quantile with aggregate="quantile": across
-    series. forecast: the signal to look ahead on, `ahead_s` seconds (None = one lead time). max_age_s None means
-    three sampling intervals. fallback: signals asked in order when this one is missing; they may only raise.
+    series. forecast: the signal to look ahead on, `ahead_s` seconds (None = one lead time), `of` the mean around that
+    time or the peak until then, by this forecaster (None = `select`); steered: its quantile follows what users had to
+    wait (`risk.py`). max_age_s None means three sampling intervals.
+    fallback: signals asked in order when this one is missing; they may only raise.
     """
 
     name: str
@@ -37,6 +42,9 @@ class Signal:
     promql: str | None = None
     forecast: str | None = None
     ahead_s: float | None = None
+    of: Of = "peak"
+    steered: bool = False
+    forecaster: Forecaster | None = None
     max_age_s: float | None = None
     max_hold_s: float = 300.0
     fallback: tuple[str, ...] = ()
@@ -198,8 +206,40 @@ class WarmPool:
 
 
 @dataclass(frozen=True, slots=True)
+class Hosted:
+    """What a replica runs and what its users are promised, from which its capacity follows before it was measured.
+
+    model empty = not said. Goals: mean time between tokens, time to the first token, p95 of a whole answer; None = no
+    such goal. input_tokens, output_tokens: of the mean request until it is known. max_sequences: in one batch.
+    """
+
+    model: str = ""
+    precision: str = ""
+    gpu: str = ""
+    tensor_parallel: int = 1
+    itl_s: float | None = 0.05
+    ttft_s: float | None = None
+    latency_s: float | None = None
+    input_tokens: float = 1000.0
+    output_tokens: float = 300.0
+    max_sequences: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """How long a request may wait for a replica, and which share of all may wait longer."""
+
+    wait_s: float = 5.0
+    late_ratio: float = 0.0035
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Everything that people said about one pool. `hash` is of the file's bytes and of the defaults that filled it."""
+    """Everything that people said about one pool. `hash` is of the file's bytes and of the defaults that filled it.
+
+    shadow: the rule file of a candidate, relative to this one; empty = none. shadow_of: the pool whose demand a
+    candidate reads while its own fleet is imagined; empty = this is no candidate.
+    """
 
     pool: str
     bounds: Bounds
@@ -207,6 +247,8 @@ class RuleSet:
     gpus_per_replica: int = 1
     capacity: float | None = None
     capacity_unit: str = ""
+    hosted: Hosted = field(default_factory=Hosted)
+    objective: Objective = field(default_factory=Objective)
     utilisation_target: float = 0.80
     tick_s: float = 15.0
     priority: int = 0
@@ -220,8 +262,15 @@ class RuleSet:
     flap: Flap = field(default_factory=Flap)
     launch: LaunchLimits = field(default_factory=LaunchLimits)
     warm_pool: WarmPool = field(default_factory=WarmPool)
+    shadow: str = ""
+    shadow_of: str = ""
     hash: str = ""
     file: str = ""
+
+    @property
+    def workload(self) -> str:
+        """The pool whose series are read."""
+        return self.shadow_of or self.pool
 
     def signal(self, name: str) -> Signal | None:
         """The signal of that name."""

@@ -14,6 +14,7 @@ from autoscaler.rulefile.build import Defaults, alert_name, offers
 from autoscaler.rulefile.conditions import TESTS, Deviation, Part, TestSection
 from autoscaler.rulefile.model import PoolFile
 from autoscaler.rulefile.offers import AT_HAND
+from autoscaler.rulefile.replica import model_faults
 from autoscaler.rulefile.section import did_you_mean
 from autoscaler.rulefile.signals import SignalSection
 from autoscaler.rulefile.signalunits import unit_fault, unit_of, unit_of_metric
@@ -30,6 +31,7 @@ def check(model: PoolFile, tree: Tree, defaults: Defaults, *, short: bool = Fals
     """Every error that a single section cannot see. `short`: the file is in a short dialect, which names no bound."""
     findings = [
         *_bounds(model, defaults, short),
+        *model_faults(model.replica),
         *_offers(model, defaults),
         *_signals(model),
         *_rules(model),
@@ -264,7 +266,7 @@ def _contradictions(model: PoolFile) -> Iterator[Finding]:
 
 
 def _plugins(model: PoolFile) -> Iterator[Finding]:
-    """Installed thresholds and policies must exist and take their settings."""
+    """Installed thresholds, policies and forecasters must exist and take their settings."""
     for way, _, test in [*tests(model), *((("alerts", i), "", a) for i, a in enumerate(model.alerts))]:
         limit = getattr(test, test.direction)
         if isinstance(limit, PluggedIn):
@@ -273,6 +275,10 @@ def _plugins(model: PoolFile) -> Iterator[Finding]:
         if rule.policy is not None:
             settings = rule.policy.model_extra or {}
             yield from _buildable(("rules", index, "policy"), "policies", rule.policy.use, settings)
+    for name, section in model.signals.items():
+        if "forecaster" in section.model_fields_set:
+            way = ("signals", name, "forecaster")
+            yield from _buildable(way, "forecasters", section.forecaster.name, dict(section.forecaster.settings))
 
 
 def _buildable(way: Way, group: plugins.Group, name: str, settings: Mapping[str, object]) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from autoscaler import plugins, signals
@@ -15,7 +15,8 @@ from autoscaler.rulefile.actions import RuleSection
 from autoscaler.rulefile.conditions import Deviation, Part, When
 from autoscaler.rulefile.model import AlertSection, In, Out, PoolFile
 from autoscaler.rulefile.offers import OfferSection
-from autoscaler.rulefile.signals import SignalSection
+from autoscaler.rulefile.replica import hosted
+from autoscaler.rulefile.signals import SignalSection, plugged_forecaster
 from autoscaler.rulefile.words import Level, PluggedIn, Spread, Within
 from autoscaler.ruleset import (
     Bounds,
@@ -24,6 +25,7 @@ from autoscaler.ruleset import (
     Flap,
     Group,
     LaunchLimits,
+    Objective,
     Rule,
     RuleSet,
     ScaleIn,
@@ -33,10 +35,19 @@ from autoscaler.ruleset import (
     Test,
     WarmPool,
 )
+from autoscaler.thresholds.likelihood import Likelihood
 from autoscaler.thresholds.robust import Robust
+from autoscaler.thresholds.seasonal import Seasonal
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.thresholds.static import Static
 from autoscaler.types import Labels, Offer
+
+LEARNED: dict[str, Callable[..., Threshold]] = {
+    "sigma": Sigma,
+    "robust": Robust,
+    "seasonal": Seasonal,
+    "likelihood": Likelihood,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,8 @@ def build(model: PoolFile, defaults: Defaults, *, file: str = "", digest: str = 
         gpus_per_replica=model.replica.gpus,
         capacity=model.replica.capacity.value if model.replica.capacity else None,
         capacity_unit=model.replica.capacity.unit if model.replica.capacity else "",
+        hosted=hosted(model.replica),
+        objective=Objective(model.replica.objective.wait, model.replica.objective.late),
         utilisation_target=model.utilisation_target,
         tick_s=model.tick,
         priority=model.priority,
@@ -81,6 +94,7 @@ def build(model: PoolFile, defaults: Defaults, *, file: str = "", digest: str = 
             per_hour=model.launch.per_hour,
         ),
         warm_pool=WarmPool(model.warm_pool.min, model.warm_pool.size, model.warm_pool.state),  # type: ignore[arg-type]
+        shadow=model.shadow.file if model.shadow is not None else "",
         hash=digest,
         file=file,
     )
@@ -137,11 +151,14 @@ def _signal(name: str, section: SignalSection, model: PoolFile) -> Signal:
         where=labels(section.where),
         aggregate="quantile" if percentile else section.aggregate,  # type: ignore[arg-type]
         rate_s=section.rate,
-        quantile=percentile or section.quantile,
+        quantile=percentile or (None if section.quantile == "auto" else section.quantile),
+        steered=section.quantile == "auto",
         over_s=section.over,
         promql=section.promql,
         forecast=section.forecast,
         ahead_s=section.at,
+        of=section.of,  # type: ignore[arg-type]
+        forecaster=plugged_forecaster(section),
         max_age_s=section.max_age if section.max_age is not None else model.data.max_age,
         max_hold_s=section.max_hold if section.max_hold is not None else model.data.max_hold,
         fallback=tuple(section.fallback),
@@ -200,7 +217,7 @@ def _test(section: Part, model: PoolFile) -> Test | Group:
 
 def _leaf(name: str, section: Deviation, model: PoolFile) -> Test:
     threshold, text, learned = threshold_of(section, clip_of(model.signals[name]))
-    lookback_s = section.lookback if learned else 0.0
+    lookback_s = section.lookback_s if learned else 0.0
     return Test(name, section.direction, threshold, lookback_s, text)  # type: ignore[arg-type]
 
 
@@ -225,7 +242,7 @@ def threshold_of(section: Deviation, clip_at: float | None) -> tuple[Threshold, 
             width = section.min_width.at if isinstance(section.min_width, Level) else None
             relative = width is not None and width.unit == "ratio"
             wide = f", at least {section.min_width.text} wide" if isinstance(section.min_width, Level) else ""
-            threshold = (Sigma if kind == "sigma" else Robust)(
+            threshold = LEARNED[kind](
                 k=k,
                 min_points=section.min_points,
                 min_width=width.value if width is not None and not relative else 0.0,
@@ -246,7 +263,7 @@ def _alert(section: AlertSection) -> SeriesAlert:
         metric=signals.canonical(section.each),
         direction=section.direction,  # type: ignore[arg-type]
         threshold=threshold,
-        lookback_s=section.lookback if learned else 0.0,
+        lookback_s=section.lookback_s if learned else 0.0,
         for_s=section.for_,
         keep_firing_for_s=section.keep_firing_for,
         silence_s=section.silence,

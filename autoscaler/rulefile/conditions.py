@@ -7,20 +7,25 @@ from typing import Any
 from pydantic import ConfigDict, Field, model_validator
 
 from autoscaler.rulefile.section import Section, did_you_mean, key, wrong
-from autoscaler.rulefile.words import Count, Duration, Level, LimitOf, Within
+from autoscaler.rulefile.words import Count, Duration, Level, LimitOf, PluggedIn, Spread, Within
 
 WORDS = ("all", "any", "at_least", "of", "for")
 TESTS = "(tests)"
 """The key under which a mapping's signals are kept after reading; in parentheses, so that no file can hold it."""
 
+SEASONAL_LOOKBACK_S = 7 * 86400.0
+"""A week of history is at hand in every service; four of them (`lookback: 28d`) tell the days of the week apart."""
+
+LEAST_SEASONAL_LOOKBACK_S = 4 * 86400.0
+
 
 class Deviation(Section):
     """A value against a threshold: one of above, below, outside."""
 
-    above: LimitOf | None = Field(None, description="85%, 50, 2s, 80GiB, '3 sigma', '3 robust' or {use: PLUGIN}.")
+    above: LimitOf | None = Field(None, description="85%, 50, 2s, 80GiB, '3 sigma' or {use: PLUGIN}.")
     below: LimitOf | None = Field(None, description="The same, from the other side.")
-    outside: LimitOf | None = Field(None, description="Either side: '3 sigma', '3 robust', [lower, upper].")
-    lookback: Duration = key("1h", "The history that a learned threshold is taken from.")
+    outside: LimitOf | None = Field(None, description="Either side: '3 sigma', '3 seasonal', [lower, upper].")
+    lookback: Duration = key("1h", "The history that a learned threshold is taken from; a seasonal one takes 7d.")
     min_points: Count = key("20", "With fewer points a learned threshold does not judge.")
     min_width: LimitOf | None = Field(
         None, description="A learned band is at least this wide on each side; 5% = of its centre."
@@ -42,6 +47,8 @@ class Deviation(Section):
             idle = sorted({"lookback", "min_points", "min_width"} & self.model_fields_set)
             if idle:
                 raise wrong(*(((k,), "has no effect with a fixed threshold; remove it") for k in idle))
+        if self._seasonal and self.lookback_s < LEAST_SEASONAL_LOOKBACK_S:
+            raise wrong((("lookback",), "holds no three earlier days; write 4d or more, or leave it out for 7d"))
         if self.min_width is not None and not isinstance(self.min_width, Level):
             raise wrong((("min_width",), "is not a width; write a value such as 10 or 5%"))
         return self
@@ -50,6 +57,18 @@ class Deviation(Section):
     def direction(self) -> str:
         """The one key of above, below and outside that is given."""
         return next(k for k in ("above", "below", "outside") if getattr(self, k) is not None)
+
+    @property
+    def lookback_s(self) -> float:
+        """The lookback that was written, or the one that the threshold needs to see its seasons."""
+        return self.lookback if "lookback" in self.model_fields_set or not self._seasonal else SEASONAL_LOOKBACK_S
+
+    @property
+    def _seasonal(self) -> bool:
+        limit = getattr(self, self.direction)
+        return (isinstance(limit, Spread) and limit.kind == "seasonal") or (
+            isinstance(limit, PluggedIn) and limit.name == "seasonal"
+        )
 
 
 class TestSection(Deviation):

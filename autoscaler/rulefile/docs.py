@@ -16,8 +16,16 @@ One pool a file. Durations are written `30s`, `5m`, `1h30m`; shares `85%` or `0.
 work `42 requests/s`. A word means what it looks like: nothing is read as a date, a base-8 number or `no` = false.
 `sigmascale check rules/` reports every error with file, line and column; warnings do not fail it unless `--strict`.
 
-A threshold is a value with its unit (`85%`, `50`, `2s`), a band learned from the lookback (`3 sigma`, `3 robust`), two
-bounds for `outside` (`[10, 20]`), or an installed plug-in (`{use: NAME, setting: value}`).
+A threshold is a value with its unit (`85%`, `50`, `2s`), a band learned from the lookback, two bounds for `outside`
+(`[10, 20]`), or an installed plug-in (`{use: NAME, setting: value}`). Learned bands, 3 deviations wide:
+
+- `3 sigma`: mean and standard deviation.
+- `3 robust`: median and MAD, which an overload does not move while it is a minority of the lookback.
+- `3 seasonal`: the same within half an hour of this time on earlier days, or on this day of earlier weeks where the
+  lookback holds three (`lookback: 28d`). Until three days are known it is as `robust`; so it is on raw series (`each`),
+  of which the service keeps minutes.
+- `3 likelihood`: outside is a value with which the last five errors of a one-step forecast leave what five errors in a
+  row usually are, so that a small error that stays counts like a large one that passes.
 
 A condition is one or more signals (`{queue: {above: 50}}`; of several all must hold), or one of `all`, `any`, and
 `at_least` with `of`; they nest. `for` belongs to the whole condition.

@@ -31,6 +31,7 @@ def lint(model: PoolFile, tree: Tree, defaults: Defaults) -> list[Fault]:
         *_memory_scales_in(model),
         *_dead_band(model),
         *_short_cooldown(model, defaults),
+        *_late_stages(model),
         *_never_scales_in(model),
         *_idle_scale_in(model),
     ]
@@ -48,15 +49,13 @@ def _no_offers(model: PoolFile) -> Iterator[Finding]:
 
 
 def _not_provided(model: PoolFile) -> Iterator[Finding]:
-    """Signals and alerts on what no collector or forecaster brings, as far as it is known here."""
+    """Signals and alerts on what no collector brings, as far as it is known here."""
     for name, section in model.signals.items():
         way = ("signals", name)
         if section.metric is not None and signals.metric(section.metric) is None:
             yield (*way, "metric"), _unknown(section.metric)
         if section.promql is not None and "prometheus" not in plugins.names("collectors"):
             yield (*way, "promql"), f"no collector for PromQL is installed; {name} stays missing until one is"
-        if section.forecast is not None:
-            yield (*way, "forecast"), f"the loop makes no forecasts yet; {name} stays missing, and what needs it holds"
     for index, alert in enumerate(model.alerts):
         if signals.metric(alert.each) is None:
             yield ("alerts", index, "each"), _unknown(alert.each)
@@ -157,6 +156,15 @@ def _short_cooldown(model: PoolFile, defaults: Defaults) -> Iterator[Finding]:
             yield ("rules", index, "cooldown"), f"{duration_text(rule.cooldown)} is short: {text}; {hint}"
         else:
             yield ("rules", index), f"has no cooldown: {text}; {hint}"
+
+
+def _late_stages(model: PoolFile) -> Iterator[Finding]:
+    """Each stage waits until the one before serves, so a forecast one lead time ahead comes too late for the last."""
+    for index, rule in enumerate(model.rules):
+        signal = model.signals.get(rule.target.signal) if rule.target is not None else None
+        if len(rule.stages) > 1 and signal is not None and signal.forecast is not None and signal.at is None:
+            text = f"{len(rule.stages)} stages take as many lead times, and the forecast looks one ahead"
+            yield ("rules", index, "stages"), f"{text}; write a longer 'at' for the signal, such as at: 20m"
 
 
 def _never_scales_in(model: PoolFile) -> Iterator[Finding]:

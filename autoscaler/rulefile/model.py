@@ -13,10 +13,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from autoscaler.rulefile.actions import RuleSection
 from autoscaler.rulefile.conditions import Deviation, When
 from autoscaler.rulefile.offers import Offers
+from autoscaler.rulefile.replica import Replica
 from autoscaler.rulefile.section import Section, key, wrong
 from autoscaler.rulefile.signals import Data, SignalSection
 from autoscaler.rulefile.words import (
-    CapacityOf,
     Count,
     Duration,
     Labels,
@@ -36,11 +36,9 @@ from autoscaler.rulefile.words import (
 )
 
 
-class Replica(Section):
-    """What one replica is."""
-
-    gpus: Count = key("1", "GPUs that one replica occupies; instances smaller than this are refused.")
-    capacity: CapacityOf = key("auto", "Work per second that one replica serves; auto = learned from measurements.")
+def _or_off(schema: dict[str, Any]) -> None:
+    """Editors whose YAML is of version 1.1 take `off` for false."""
+    schema["anyOf"] = [o for o in schema["anyOf"] if o.get("type") != "null"] + [{"enum": ["off", False]}]
 
 
 class Limits(Section):
@@ -69,11 +67,6 @@ class AlertSection(Deviation):
     keep_firing_for: Duration = key("0s", "How long it goes on firing after the condition ended.")
     silence: Duration = key("10m", "A firing alert is told again only after this long.")
     severity: SeverityOf = key("warning", "Severity of the alert.")
-
-
-def _or_off(schema: dict[str, Any]) -> None:
-    """Editors whose YAML is of version 1.1 take `off` for false."""
-    schema["anyOf"] = [o for o in schema["anyOf"] if o.get("type") != "null"] + [{"enum": ["off", False]}]
 
 
 class OutRate(Section):
@@ -153,6 +146,15 @@ class WarmPoolSection(Section):
     state: Annotated[str, *choice("stopped", "hibernated", "running")] = key("stopped", "What they wait as.")
 
 
+class ShadowSection(Section):
+    """A candidate that is run beside these rules on the same signals, with a fleet that is only imagined."""
+
+    file: Text = Field(
+        description="The candidate's rule file, relative to this file; of the same pool.",
+        examples=["candidates/chat-next.yaml"],
+    )
+
+
 class PoolFile(Section):
     """One pool: the whole file."""
 
@@ -173,3 +175,4 @@ class PoolFile(Section):
     flap: FlapSection = key({}, "Limit on changes of either direction.")
     launch: LaunchSection = key({}, "Limits on orders.")
     warm_pool: WarmPoolSection = key({}, "Machines kept ready.")
+    shadow: ShadowSection | None = key(None, "Rules to be compared with these, live.")

@@ -25,6 +25,8 @@ __all__ = ["Checked", "Defaults", "check_file", "check_folder", "check_text", "r
 
 REPAIRS = 4
 TEST_SUFFIX = ".test.yaml"
+CANDIDATES = "candidates"
+"""A folder of this name, inside one that is read, holds rules that are in force nowhere; rule files name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,14 @@ def check_folder(folder: Path, defaults: Defaults | None = None) -> tuple[Checke
 
 
 def rule_files(folder: Path) -> tuple[Path, ...]:
-    """The rule files below a folder in the order of their names, tests and hidden files left out."""
+    """The rule files below a folder in the order of their names, tests, candidates and hidden files left out."""
     if folder.is_file():
         return (folder,)
     if not folder.is_dir():
         raise InputError(Fault(str(folder), 0, 0, "", "is neither a file nor a folder; check the path"))
     kept = []
     for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and name != CANDIDATES]
         kept += [Path(where, name) for name in names if _is_rules(name)]
     if not kept:
         raise InputError(Fault(str(folder), 0, 0, "", "holds no rule file; add one that starts with 'pool: NAME'"))

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import model_validator
 
+from autoscaler import plugins
+from autoscaler.ports import Forecaster
 from autoscaler.rulefile.section import Faults, Section, key, wrong
-from autoscaler.rulefile.words import Aggregation, Ahead, Duration, Labels, Number, SignalName, Text
+from autoscaler.rulefile.words import (
+    Aggregation,
+    Ahead,
+    Duration,
+    ForecasterOf,
+    Labels,
+    QuantileOf,
+    SignalName,
+    Text,
+    choice,
+)
 
 
 class Data(Section):
@@ -22,11 +36,20 @@ class SignalSection(Section):
     where: Labels = key({}, "Only series with these labels.")
     aggregate: Aggregation = key("sum", "How series become one number: sum, mean, max, min, count, quantile, p95 ...")
     rate: Duration | None = key(None, "Increase per second of a counter over this window.")
-    quantile: Number | None = key(None, "Quantile of histogram buckets (with over), across series or of a forecast.")
+    quantile: QuantileOf | None = key(
+        None,
+        "Quantile of histogram buckets (with over), across series or of a forecast; auto = steered by what users wait.",
+    )
     over: Duration | None = key(None, "Window of a histogram quantile.")
     promql: Text | None = key(None, "A query that returns one number.")
     forecast: SignalName | None = key(None, "The signal to look ahead on.")
     at: Ahead = key("lead_time", "How far ahead: lead_time = when an order placed now would serve.")
+    of: Annotated[str, *choice("mean", "peak", "need")] = key(
+        "peak",
+        "Of a forecast: the highest two minutes until then, the mean of the five minutes that end then, or the least "
+        "rate of work at which nothing waits longer than 5 s until then.",
+    )
+    forecaster: ForecasterOf = key("select", "Who forecasts: a name, or {use: NAME, setting: value}.")
     max_age: Duration | None = key(None, "As data.max_age, for this signal.")
     max_hold: Duration | None = key(None, "As data.max_hold, for this signal.")
     fallback: list[SignalName] = key([], "Signals asked in order while this one is missing; they may only raise.")
@@ -44,6 +67,7 @@ class SignalSection(Section):
 
     def _out_of_place(self, source: str) -> Faults:
         fits = {"where": "metric", "aggregate": "metric", "rate": "metric", "over": "metric", "at": "forecast"}
+        fits |= {"of": "forecast", "forecaster": "forecast"}
         fits |= {"quantile": source} if source != "promql" else {"quantile": "metric"}
         given = self.model_fields_set
         return [
@@ -52,7 +76,10 @@ class SignalSection(Section):
 
     def _quantiles(self) -> Faults:
         faults: Faults = []
-        if self.quantile is not None and not 0.0 < self.quantile < 1.0:
+        if self.quantile == "auto":
+            if self.forecast is None:
+                faults.append((("quantile",), "auto belongs to a forecast; write 0.99 for the 99th"))
+        elif self.quantile is not None and not 0.0 < self.quantile < 1.0:
             faults.append((("quantile",), f"{self.quantile:g} is not between 0 and 1; write 0.99 for the 99th"))
         if self.rate is not None and self.over is not None:
             faults.append((("rate",), "excludes over; keep rate for a counter, over for a histogram"))
@@ -66,3 +93,11 @@ class SignalSection(Section):
         if across and self.quantile is None:
             faults.append((("aggregate",), "needs a quantile; write 'aggregate: p95' or add 'quantile: 0.95'"))
         return faults
+
+
+def plugged_forecaster(section: SignalSection) -> Forecaster | None:
+    """The forecaster that was asked for by name; None = nobody said. Raises InputError."""
+    if "forecaster" not in section.model_fields_set:
+        return None
+    built: Forecaster = plugins.build("forecasters", section.forecaster.name, dict(section.forecaster.settings))
+    return built

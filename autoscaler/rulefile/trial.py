@@ -10,6 +10,7 @@ import numpy as np
 
 from autoscaler import alerts
 from autoscaler.engine import decide
+from autoscaler.measure import level_of
 from autoscaler.memory import remember
 from autoscaler.rulefile.cases import Case, Cases, Course, Expectation, Ramp, case_files, read_cases
 from autoscaler.rulefile.reader import Defaults
@@ -227,5 +228,5 @@ def _outlook(signal: Signal, value: float, level: Frame | None, now: float) -> O
     """An outlook under which the forecast reads `value`; None while there is nothing to grow from."""
     if level is None or level.values.size == 0 or level.values[0, -1] == 0 or np.isnan(value):
         return None
-    growth = value / float(level.values[0, -1])
-    return Outlook(now, "test", "mean", (signal.ahead_s or 0.0,), (signal.quantile or 0.5,), ((growth,),))
+    growth = value / level_of(level, float(level.values[0, -1]))
+    return Outlook(now, "test", signal.of, (signal.ahead_s or 0.0,), (signal.quantile or 0.5,), ((growth,),))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
@@ -36,7 +36,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A threshold learned from the lookback: `k` deviations, by the plug-in `kind` (sigma, robust)."""
+    """A threshold learned from the lookback: `k` deviations, by the plug-in `kind`, one of LEARNED."""
 
     kind: str
     k: float
@@ -62,6 +62,9 @@ class PluggedIn:
 
 
 Limit = Level | Spread | Within | PluggedIn
+
+LEARNED = ("sigma", "robust", "seasonal", "likelihood")
+"""The learned thresholds that have a short form, `3 sigma`."""
 
 
 def word(reader: Callable[[str], T], example: str) -> PlainValidator:
@@ -139,7 +142,7 @@ def _limit(value: object) -> Limit:
         settings = tuple((k, v) for k, v in value.items() if k != "use")
         return PluggedIn(name, settings, f"{name} {dict(settings)}" if settings else name)
     text = str(value)
-    spread = re.fullmatch(r"(\S+) ?(sigma|robust)", text)
+    spread = re.fullmatch(rf"(\S+) ?({'|'.join(LEARNED)})", text)
     if spread is not None:
         k = units.number(spread[1])
         if k <= 0:
@@ -151,6 +154,20 @@ def _limit(value: object) -> Limit:
         if text[:1].isdigit() or not text:
             raise
         raise ValueError(f"{text!r} is not a threshold; write 85%, 50, 2s, 80GiB, 3 sigma or 3 robust") from None
+
+
+def _plugged_in(value: object) -> PluggedIn:
+    if isinstance(value, dict):
+        found = _limit(value)
+        assert isinstance(found, PluggedIn)
+        return found
+    if not isinstance(value, str):
+        raise ValueError("is a list where one value belongs; write select, or {use: NAME, setting: value}")
+    return PluggedIn(_text(value), (), value)
+
+
+def _quantile(text: str) -> float | Literal["auto"]:
+    return "auto" if text == "auto" else units.number(text)
 
 
 def _capacity(text: str) -> units.Quantity | None:
@@ -219,6 +236,15 @@ def off_or_section(value: object) -> object:
     return None if value == "off" else value
 
 
+def off_or_duration(value: object) -> object:
+    """`off` stands for no duration at all."""
+    if value is None or isinstance(value, float):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is neither a duration nor off; write 50ms")
+    return None if value == "off" else units.duration_s(value)
+
+
 _DURATION_PATTERN = r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+)$"
 Text = Annotated[str, word(_text, "one word"), _schema("text", "string", "number", "boolean")]
 PoolName = Annotated[str, word(_pool_name, "chat-70b"), _schema("name", "string", "number")]
@@ -226,6 +252,9 @@ SignalName = Annotated[str, word(_signal_name, "queue"), _schema("name", "string
 Count = Annotated[int, word(units.count, "2"), _schema("count", "integer", minimum=0)]
 Whole = Annotated[int, word(units.whole, "10"), _schema("whole number", "integer")]
 Number = Annotated[float, word(units.number, "0.5"), _schema("number", "number")]
+QuantileOf = Annotated[
+    float | Literal["auto"], word(_quantile, "0.95 or auto"), _schema("number or auto", "number", "string")
+]
 Duration = Annotated[
     float, word(units.duration_s, "60s"), _schema("duration", "string", "integer", pattern=_DURATION_PATTERN)
 ]
@@ -242,6 +271,7 @@ Ahead = Annotated[float | None, word(_ahead, "lead_time"), _schema("duration or 
 LimitOf = Annotated[
     Limit, PlainValidator(_limit), _schema("threshold", "string", "number", "array", "object", items={})
 ]
+ForecasterOf = Annotated[PluggedIn, PlainValidator(_plugged_in), _schema("plug-in", "string", "object")]
 SeverityOf = Annotated[str, *choice("info", "warning", "critical")]
 _WORD_SCHEMA = {"type": ["string", "number", "boolean"]}
 Words = Annotated[

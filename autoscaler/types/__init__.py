@@ -32,6 +32,7 @@ from autoscaler.types.seen import (
     LeadTime,
     Moments,
     Newest,
+    Of,
     Outlook,
     Past,
     Quality,
@@ -39,7 +40,7 @@ from autoscaler.types.seen import (
     Reading,
     SeriesKey,
 )
-from autoscaler.types.world import Learned, Memory, Refusal, Shortage, World
+from autoscaler.types.world import Learned, Memory, Refusal, Risk, Shortage, World
 
 __all__ = [
     "Action",
@@ -65,6 +66,7 @@ __all__ = [
     "Memory",
     "Moments",
     "Newest",
+    "Of",
     "Offer",
     "Operate",
     "Outcome",
@@ -82,6 +84,7 @@ __all__ = [
     "Reason",
     "Receipt",
     "Refusal",
+    "Risk",
     "Sense",
     "SeriesKey",
     "Severity",

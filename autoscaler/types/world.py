@@ -33,6 +33,19 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Risk:
+    """How cautious a pool is: minus the logarithm of the chance that it takes, see `risk.py`.
+
+    since: when it began to be steered. at: when it was last. demand: mean work per second of the last day.
+    """
+
+    since: float
+    at: float
+    caution: float = 5.0
+    demand: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """All that one tick of a pool leaves to the next; a snapshot of it is in the journal.
 
@@ -61,16 +74,23 @@ class Memory:
     idle_since: float | None = None
     withheld: tuple[int, int] | None = None
     alerts: Mapping[str, Alert] = field(default_factory=dict)
+    risk: Risk | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What the worker knows of a pool besides its signals: outlooks by forecast signal, the capacity of a replica, lead
-    times by offer key. Each has a version that is in the journal, so that a restart goes on with the last ones."""
+    times by offer key. Each has a version that is in the journal, so that a restart goes on with the last ones.
+
+    A signal that asks for the peak has the mean too, as `NAME:mean`, and the other way round. Launches from the warm
+    pool have lead times of their own, as `OFFER/warm`. moved: what changed so much that people should
+    look -> how; None = not judged yet.
+    """
 
     outlooks: Mapping[str, Outlook] = field(default_factory=dict)
     capacity: Capacity | None = None
     lead_times: Mapping[str, LeadTime] = field(default_factory=dict)
+    moved: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
