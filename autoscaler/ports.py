@@ -7,7 +7,7 @@ configuration schema.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from autoscaler.types import (
     Action,
@@ -16,6 +16,7 @@ from autoscaler.types import (
     Fleet,
     Frame,
     Moments,
+    Of,
     Outcome,
     Outlook,
     Past,
@@ -83,9 +84,7 @@ class OfMoments(Protocol):
 class Model(Protocol):
     """A fitted forecaster; runs in the worker, about once a minute."""
 
-    def outlook(
-        self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Literal["mean", "peak"]
-    ) -> Outlook:
+    def outlook(self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Of) -> Outlook:
         """Growth factors on the present level."""
         ...
 
@@ -94,6 +93,15 @@ class Forecaster(Protocol):
     """Learns from history; slow, runs in the worker."""
 
     def fit(self, history: Frame) -> Model: ...
+
+
+@runtime_checkable
+class Refitting(Protocol):
+    """A forecaster whose models know how good those before them were."""
+
+    def refit(self, history: Frame, before: Model) -> Model:
+        """As `fit`, going on with what `before`, the model in force until now, has shown of itself."""
+        ...
 
 
 @runtime_checkable

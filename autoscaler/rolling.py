@@ -64,6 +64,12 @@ def roll(
     trace: Trace, forecaster: Forecaster, course: Course, progress: Callable[[float], None] = lambda _: None
 ) -> Rolled:
     """Forecast all of a course. `progress` is told the time that has been reached. Raises InputError."""
+    kinds = getattr(forecaster, "kinds", ("mean",))
+    if "mean" not in kinds:
+        name = type(forecaster).__name__.lower()
+        raise InputError(
+            f"{name} forecasts {', '.join(kinds)}, and what is measured here is the mean; take another one"
+        )
     issued_at = _issued(trace, course)
     whole = grid_of(frame(trace, trace.end_s))
     # Between two edges only the buckets that ended are known, so that the horizon seems longer from there.

@@ -7,7 +7,6 @@ import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from autoscaler.ports import Forecaster
 from autoscaler.rolling import Course, roll
 from autoscaler.skill import pinball, skill, wape
 from autoscaler.trace import Trace
-from autoscaler.types import Frame, Outlook
+from autoscaler.types import Frame, Of, Outlook
 from tests.cliworld import Say, speaker
 
 NAN = float("nan")
@@ -133,9 +132,7 @@ class Grows:
         assert len(history.at)
         return self
 
-    def outlook(
-        self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Literal["mean", "peak"]
-    ) -> Outlook:
+    def outlook(self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Of) -> Outlook:
         grid = grid_of(recent)
         level = float(window_level(grid, np.array([len(grid) - 1]), LEVEL_S)[0])
         factor = NAN if level > 120.0 else 2.0

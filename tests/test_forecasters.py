@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from autoscaler.forecasters.select import Select
 from autoscaler.forecasters.spread import error_quantiles, spread_of
 from autoscaler.forecasters.target import Target, outcomes, season_before
 from autoscaler.forecasters.trial import Trial
-from autoscaler.types import Frame
+from autoscaler.types import Frame, Of
 
 NAN = float("nan")
 DAY = 1440
@@ -78,7 +78,7 @@ def fitted(name: str) -> Fitted:
 
 @pytest.mark.parametrize("of", ["mean", "peak"])
 @pytest.mark.parametrize("name", sorted(FORECASTERS))
-def test_a_future_that_is_shuffled_changes_nothing(name: str, of: Literal["mean", "peak"]) -> None:
+def test_a_future_that_is_shuffled_changes_nothing(name: str, of: Of) -> None:
     """Forecasts at many origins in one call, beside a future that is there, one that is shuffled, and none at all."""
     target = Target(of, 600.0)
     values = demand(FIT + 400)
@@ -113,9 +113,7 @@ def test_many_origins_in_one_call_say_what_each_says_alone(name: str) -> None:
     of=st.sampled_from(["mean", "peak"]),
     period_s=st.sampled_from([1800.0, 86400.0, 604800.0]),
 )
-def test_the_outcome_of_a_season_ago_is_known_by_now(
-    step_s: float, horizon_s: float, of: Literal["mean", "peak"], period_s: float
-) -> None:
+def test_the_outcome_of_a_season_ago_is_known_by_now(step_s: float, horizon_s: float, of: Of, period_s: float) -> None:
     """Whatever the bucket and the horizon: setting everything after the origin to another value changes nothing."""
     target = Target(of, horizon_s)
     values = demand(int(900_000 / step_s) + 5)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.backtest.fluid import Demand, FluidPool, demand_of
+from autoscaler.backtest.foretold import ASK_S, Foretold, coming_of
 from autoscaler.backtest.record import Change, Decide, Foreseen, Record, Timeline
 from autoscaler.backtest.score import Score, clairvoyant, hours_of, score, ticks_of
 from autoscaler.backtest.world import FluidWorld
@@ -114,10 +115,11 @@ def backtest(
         decide=record.decide,
         max_launches=setting.high,
     )
-    if decide is engine:
-        foresight = Foresight(lambda: in_force, store, Unread())
-        loop.learned, loop.saw, loop.work = foresight.learned, foresight.saw, foresight.work
     at_s = ticks_of(trace, setting.tick_s)
+    if decide is engine:
+        ahead = Foretold(coming_of(played, demand, at_s, origin))
+        foresight = Foresight(lambda: in_force, store, Unread(), ahead, ASK_S)
+        loop.learned, loop.saw, loop.work = foresight.learned, foresight.saw, foresight.work
     loop.run(until=origin + float(at_s[-1]) + setting.tick_s / 2)
     if loop.stats.failures:
         told = loop.board.pools()[played.pool].error

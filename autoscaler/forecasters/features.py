@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoscaler.forecasters.grid import ANCHOR_S, Grid, Indices, Values, trailing_mean, window_level
-from autoscaler.forecasters.target import Target, season_before
+from autoscaler.forecasters.target import Target, outcomes, season_steps
 
 DAY_S, WEEK_S = 86400.0, 7 * 86400.0
 WINDOWS_S = (60.0, 120.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0, 86400.0)
@@ -39,68 +39,98 @@ class View:
 
 def features(view: View, target: Target) -> Values:
     """The table (origin, feature); NaN where the past does not reach, which trees take as it is."""
-    mean = _LogMean(view)
-    level = view.anchor()
-    columns = [level]
-    columns += [mean(view.origins, window) - level for window in WINDOWS_S]
-    columns += [mean(view.origins - view.grid.steps(lag), ANCHOR_S) - level for lag in LAGS_S]
-    for period in SEASONS_S:
-        columns += _season(view, mean, target, period, level)
-    columns += _week(view, mean, target, level)
-    for period in CLOCKWORK_S:
-        earlier, came = season_before(view.grid, target, view.origins, period)
-        columns.append(view.log(came) - mean(earlier, ANCHOR_S))
-    columns += _noise(view)
-    at = view.grid.at[view.origins]
-    columns += [at % DAY_S, at % 3600.0, np.floor(at / DAY_S) % 7.0]
-    return np.stack(columns, axis=1)
+    if not view.origins.size:
+        return np.empty((0, 0))
+    reads, seasons = _Reads(), _seasons(view.grid, target)
+    step = view.grid.steps
+    for window in WINDOWS_S:
+        reads.add(0, step(window))
+    for lag in LAGS_S:
+        reads.add(step(lag), step(ANCHOR_S))
+    for back in seasons:
+        reads.add(back, step(ANCHOR_S))
+    for back in seasons[: len(SEASONS_S)]:
+        # What came after the outcome of a season ago is known too, as long as it does not reach past the origin.
+        for until_s, window in ((600.0, 1200.0), (3600.0, 1800.0)):
+            reads.add(max(0, back - target.steps(view.grid) - step(until_s)), step(window))
+            reads.add(back, step(window))
+    view = _near(view, max(max(reads.back) + max(reads.steps), max(seasons) + 1))
+    level = view.anchor()[:, None]
+    mean = view.log(_means(view, reads))
+    came = view.log(_came(view, target, seasons))
+    first = len(WINDOWS_S) + len(LAGS_S)
+    lately, earlier, beside = np.split(mean, [first, first + len(seasons)], axis=1)
+    grown = came - earlier
+    columns = [level, lately - level]
+    for n in range(len(SEASONS_S)):
+        one = slice(n, n + 1)
+        smooth = beside[:, 4 * n : 4 * n + 4]
+        columns += [grown[:, one], smooth[:, 0::2] - smooth[:, 1::2], came[:, one] - level]
+    week = slice(len(SEASONS_S), len(SEASONS_S) + 7)
+    columns += [_known_mean(grown[:, week]), _known_mean(came[:, week]) - level, grown[:, week.stop :]]
+    at = view.grid.at[view.origins][:, None]
+    columns += [_noise(view), at % DAY_S, at % 3600.0, np.floor(at / DAY_S) % 7.0]
+    return np.concatenate(columns, axis=1)
 
 
-class _LogMean:
-    """Logs of means over windows, from sums that are made once."""
+@dataclass(slots=True)
+class _Reads:
+    """Means that are read for every origin: over so many buckets, that end so many buckets back."""
 
-    def __init__(self, view: View) -> None:
-        known = np.isfinite(view.grid.values)
-        self._grid, self._floor = view.grid, view.floor
-        self._total = np.concatenate([[0.0], np.cumsum(np.where(known, view.grid.values, 0.0))])
-        self._count = np.concatenate([[0], np.cumsum(known)])
+    back: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
 
-    def __call__(self, places: Indices, window_s: float) -> Values:
-        after = np.maximum(places + 1, 0)
-        before = np.maximum(after - self._grid.steps(window_s), 0)
-        count = self._count[after] - self._count[before]
-        total = np.maximum(self._total[after] - self._total[before], 0.0)
-        return np.log(np.where(count > 0, total / np.maximum(count, 1) + self._floor, np.nan))
+    def add(self, back: int, steps: int) -> None:
+        self.back.append(back)
+        self.steps.append(steps)
 
 
-def _season(view: View, mean: _LogMean, target: Target, period_s: float, level: Values) -> list[Values]:
-    """Growth a season ago, the same smoothed, an hour further on, and where it led to against the present level."""
-    earlier, came = season_before(view.grid, target, view.origins, period_s)
-    reached = view.log(came)
-    # What came after the outcome of a season ago is known too, as long as it does not reach past the origin.
-    beyond = np.minimum(earlier + target.steps(view.grid) + view.grid.steps(600.0), view.origins)
-    hour = np.minimum(earlier + target.steps(view.grid) + view.grid.steps(3600.0), view.origins)
-    return [
-        reached - mean(earlier, ANCHOR_S),
-        mean(beyond, 1200.0) - mean(earlier, 1200.0),
-        mean(hour, 1800.0) - mean(earlier, 1800.0),
-        reached - level,
-    ]
+def _seasons(grid: Grid, target: Target) -> list[int]:
+    """So many buckets back: each season, each of the last seven days, half an hour and an hour."""
+    periods = (*SEASONS_S, *(day * DAY_S for day in range(1, 8)), *CLOCKWORK_S)
+    return [season_steps(grid, target, period) for period in periods]
 
 
-def _week(view: View, mean: _LogMean, target: Target, level: Values) -> list[Values]:
-    """Mean growth and mean place of the last seven days at this time."""
-    growth, reached = [], []
-    for day in range(1, 8):
-        earlier, came = season_before(view.grid, target, view.origins, day * DAY_S)
-        reached.append(view.log(came))
-        growth.append(reached[-1] - mean(earlier, ANCHOR_S))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
-        return [np.nanmean(growth, axis=0), np.nanmean(reached, axis=0) - level]
+def _near(view: View, reach: int) -> View:
+    """The same without what lies further back than `reach` buckets, and without what is newer than the origins."""
+    first = max(0, int(view.origins.min()) - reach)
+    last = int(view.origins.max()) + 1
+    grid = view.grid
+    kept = Grid(grid.values[first:last], grid.step_s, grid.end_at - grid.step_s * (len(grid) - last))
+    return View(kept, view.origins - first, view.floor)
 
 
-def _noise(view: View) -> list[Values]:
+def _means(view: View, reads: _Reads) -> Values:
+    """(origin, read), from sums that are made once; NaN where nothing is known."""
+    values = view.grid.values
+    known = np.isfinite(values)
+    total, count = np.zeros(len(values) + 1), np.zeros(len(values) + 1)
+    np.cumsum(np.where(known, values, 0.0), out=total[1:])
+    np.cumsum(known, out=count[1:])
+    after = np.maximum(view.origins[:, None] + 1 - np.array(reads.back), 0)
+    before = np.maximum(after - np.array(reads.steps), 0)
+    some = count[after] - count[before]
+    amount = np.maximum(total[after] - total[before], 0.0)
+    return np.where(some > 0, amount / np.maximum(some, 1.0), np.nan)
+
+
+def _came(view: View, target: Target, seasons: list[int]) -> Values:
+    """What came after the origin of each season ago (origin, season)."""
+    earlier = view.origins[:, None] - np.array(seasons)
+    return outcomes(view.grid, target, earlier.ravel()).reshape(earlier.shape)
+
+
+def _known_mean(columns: Values) -> Values:
+    """The mean of what is known in each row, as one column; NaN where nothing is."""
+    known: NDArray[np.bool_] = np.isfinite(columns)
+    count = known.sum(axis=1, keepdims=True)
+    total = np.where(known, columns, 0.0).sum(axis=1, keepdims=True)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _noise(view: View) -> Values:
     """Mean change from one bucket to the next, as a log ratio: how rough the present is."""
-    change = np.abs(np.diff(view.log(view.grid.values), prepend=np.nan))
-    return [trailing_mean(change, view.grid.steps(window), view.origins) for window in NOISE_S]
+    steps = [view.grid.steps(window) for window in NOISE_S]
+    first = max(0, int(view.origins.min()) - max(steps) - 1)
+    change = np.abs(np.diff(view.log(view.grid.values[first:]), prepend=np.nan))
+    return np.stack([trailing_mean(change, n, view.origins - first) for n in steps], axis=1)

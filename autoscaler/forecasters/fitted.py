@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from autoscaler.forecasters.grid import LEVEL_S, Grid, Indices, Values, floor_of
 from autoscaler.forecasters.law import Law, Learner, Succession
 from autoscaler.forecasters.record import Record
 from autoscaler.forecasters.target import Target
-from autoscaler.types import Frame, Outlook
+from autoscaler.types import Frame, Of, Outlook
 
 TRIED_S = 2 * 86400.0
 TRIED_SHARE = 0.25
@@ -34,9 +33,7 @@ class Fitted:
     history: Grid
     floor: float
 
-    def outlook(
-        self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Literal["mean", "peak"]
-    ) -> Outlook:
+    def outlook(self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Of) -> Outlook:
         """Growth factors as of the newest sample of `recent`, from where horizons count; NaN = no forecast.
 
         `recent` is joined to the history, so that an hour of it is enough. A factor multiplies the mean of the last two
@@ -45,7 +42,7 @@ class Fitted:
         check(horizons_s, quantiles)
         grid = self.joined(recent)
         at = grid.end_at if len(grid) else math.nan
-        growth = np.full((len(quantiles), len(horizons_s)), np.nan)
+        growth, level = np.full((len(quantiles), len(horizons_s)), np.nan), np.array([math.nan])
         if len(grid):
             origin = np.array([len(grid) - 1])
             level = np.maximum(window_level(grid, origin, LEVEL_S), self.floor)
@@ -55,7 +52,7 @@ class Fitted:
                 growth[order, place] = (self.law.ahead(grid, origin, Target(of, horizon_s), ascending) / level)[:, 0]
         growth[~np.isfinite(growth)] = np.nan
         rows = tuple(tuple(row) for row in growth.tolist())
-        return Outlook(at, self.version, of, tuple(horizons_s), tuple(quantiles), rows, self.floor)
+        return Outlook(at, self.version, of, tuple(horizons_s), tuple(quantiles), rows, self.floor, float(level[0]))
 
     def ahead(self, recent: Frame, at: Values, target: Target, quantiles: tuple[float, ...]) -> Values:
         """Amounts (quantile, time) as of many times of `recent` in one call, each from what was known by then."""

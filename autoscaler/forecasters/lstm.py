@@ -118,7 +118,7 @@ class Grown:
     floor: float
 
     def ahead(self, grid: Grid, origins: Indices, target: Target, quantiles: tuple[float, ...]) -> Values:
-        if not origins.size or not len(grid):
+        if not origins.size or not len(grid) or target.of not in OF:
             return np.full((len(quantiles), len(origins)), np.nan)
         shown = windows(grid, origins, self.floor)
         said = growth(self.weights, shown)

@@ -15,8 +15,8 @@ from autoscaler.forecasters.grid import ANCHOR_S, Grid, Indices, Values, floor_o
 from autoscaler.forecasters.last import Anchor
 from autoscaler.forecasters.law import Law
 from autoscaler.forecasters.spread import spread_of
-from autoscaler.forecasters.target import Of, Target
-from autoscaler.types import Frame
+from autoscaler.forecasters.target import Target
+from autoscaler.types import Frame, Of
 
 HORIZONS_S = (600.0, 1800.0)
 
@@ -40,8 +40,8 @@ class Quantile:
         faults = []
         if not self.horizons_s or not all(0.0 < h < math.inf for h in self.horizons_s):
             faults.append(f"quantile: horizons {self.horizons_s} are not all ahead; write seconds above 0, such as 600")
-        if not self.of or not set(self.of) <= {"mean", "peak"}:
-            faults.append(f"quantile: of {self.of} is not mean, peak or both; write one or both")
+        if not self.of or not set(self.of) <= {"mean", "peak", "need"}:
+            faults.append(f"quantile: of {self.of} is not mean, peak, need or several of them; write one or more")
         if self.rows < 500:
             faults.append(f"quantile: {self.rows} rows teach trees nothing; write 500 or more")
         if not 1 <= self.trees <= 10_000:

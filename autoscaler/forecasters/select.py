@@ -17,8 +17,7 @@ from autoscaler.forecasters.mean10 import Mean10
 from autoscaler.forecasters.quantile import HORIZONS_S, Quantile
 from autoscaler.forecasters.record import Record
 from autoscaler.forecasters.seasonal import Seasonal
-from autoscaler.forecasters.target import Of
-from autoscaler.types import Frame
+from autoscaler.types import Frame, Of
 
 NAIVE: tuple[tuple[str, Learner], ...] = (
     ("last", Last()),
