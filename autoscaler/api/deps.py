@@ -11,11 +11,13 @@ from fastapi import Depends, Path, Request
 from autoscaler.api.problems import Problem, found_close
 from autoscaler.board import Board, PoolView
 from autoscaler.counts import Counts
+from autoscaler.foresight.worker import Foresight
 from autoscaler.journal import Journal
 from autoscaler.ports import Clock, Receiver
 from autoscaler.presence import Finding
 from autoscaler.rulefile.reader import Defaults
 from autoscaler.rulefile.watch import RuleBook
+from autoscaler.shadow import ShadowView
 from autoscaler.store import Store
 from autoscaler.tokens import Token
 
@@ -28,7 +30,7 @@ class ApiDeps:
 
     counts: what the parts of the service count now. local_file: where the local token can be read, for messages.
     defaults: what fills rule files, for checking new ones. findings: what is wrong with signals, by pool. problems: of
-    disks and limits.
+    disks and limits. foresight: what is known besides signals; None = nothing is. shadows: candidates, by active pool.
     """
 
     board: Board
@@ -46,6 +48,8 @@ class ApiDeps:
     problems: Callable[[], tuple[str, ...]] = tuple
     max_body_bytes: int = 1 << 20
     receiver: Receiver | None = None
+    foresight: Foresight | None = None
+    shadows: Callable[[], Mapping[str, ShadowView]] = dict
 
 
 async def of_request(request: Request) -> ApiDeps:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from autoscaler.api.learned_models import LearnedView
 from autoscaler.types import Alert, Decision, Instance, Override, Plan, Quality
 
 Instant = Annotated[float, Query(ge=0, le=1e11, allow_inf_nan=False, description="Unix seconds")]
@@ -41,6 +42,7 @@ class PoolSummary(BaseModel):
     headline: str = Field(description="the last decision in one sentence")
     error: str = Field(description="why the last tick could not decide, empty when it did")
     rules: RulesInForce
+    shadow_of: str = Field(description="not empty: this is that pool's candidate, and its fleet is imagined")
 
 
 class PoolDetail(PoolSummary):
@@ -93,6 +95,7 @@ class Signals(BaseModel):
     pool: str
     decision: int | None
     readings: list[SignalReading]
+    learned: LearnedView | None = Field(None, description="what is known besides the signals")
     findings: list[SignalFinding]
 
 

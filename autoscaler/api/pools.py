@@ -37,6 +37,8 @@ def endpoints(view: View) -> list[EndpointGroup]:
 
     While the fleet is not known the answer is 503: an empty list would tell a router that nothing serves.
     """
+    if view.rules.shadow_of:
+        raise Problem(404, f"pool {view.rules.pool!r} is imagined; ask for the endpoints of {view.rules.shadow_of!r}")
     if view.fleet is None:
         raise Problem(503, f"the provider of pool {view.rules.pool!r} has not reported its fleet yet; ask again soon")
     return [
@@ -73,4 +75,5 @@ def summary(view: PoolView, deps: ApiDeps) -> PoolSummary:
         headline=headline(decision) if decision is not None else "",
         error=view.error,
         rules=RulesInForce(file=rules.file, hash=rules.hash),
+        shadow_of=rules.shadow_of,
     )

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path
 from fastapi import Query as QueryParameter
 
 from autoscaler.api.deps import ApiDeps, Deps, View
+from autoscaler.api.learned import learned_view
 from autoscaler.api.models import (
     AllSignals,
     Instant,
@@ -65,6 +66,7 @@ def _of_pool(view: PoolView, deps: ApiDeps) -> Signals:
     return Signals(
         findings=[SignalFinding(signal=f.signal, kind=f.kind, text=f.text) for f in found],
         pool=view.rules.pool,
+        learned=learned_view(view, deps),
         decision=view.decision.number if view.decision is not None else None,
         readings=[
             SignalReading(

@@ -36,10 +36,14 @@ def check(
       sigmascale check rules/chat.yaml --strict --json
     """
     from autoscaler.rulefile.reader import Defaults, check_file, rule_files, without_rivals
+    from autoscaler.shadow.candidates import check_candidate
 
     files = list(dict.fromkeys(file for path in paths for file in rule_files(path)))
     defaults = Defaults(max=max_replicas, region=region)
     checked = without_rivals(tuple(check_file(file, defaults=defaults) for file in files))
+    # A candidate is as good as checked on its own; only together with its rules it may still be unfit.
+    named = (check_candidate(c, defaults) for c in checked)
+    checked += tuple(c for c in named if c is not None and c.file not in {str(file) for file in files})
     errors = sum(len(c.errors) for c in checked)
     warnings = sum(len(c.warnings) for c in checked)
     if as_json:

@@ -53,7 +53,8 @@ def explain(
         return
     for p in pools:
         unsaid = f"{p['pool']}: {p['error'] or 'not judged yet'}"
-        typer.echo(unsaid if p["error"] or not p["headline"] else p["headline"])
+        imagined = " (a candidate, imagined)" if p.get("shadow_of") else ""
+        typer.echo((unsaid if p["error"] or not p["headline"] else p["headline"]) + imagined)
     if not pools:
         typer.echo("no pool is in force; GET /api/v1/rules says what is wrong with the rule files")
 

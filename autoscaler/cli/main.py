@@ -9,8 +9,11 @@ import typer
 
 from autoscaler import __version__
 from autoscaler.cli.agent import agent
+from autoscaler.cli.backtest import backtest
 from autoscaler.cli.check import check
+from autoscaler.cli.compare import compare
 from autoscaler.cli.demo import demo
+from autoscaler.cli.detect import detect
 from autoscaler.cli.explain import explain
 from autoscaler.cli.forecast import forecast
 from autoscaler.cli.override import override
@@ -80,6 +83,9 @@ app.command("topology", short_help="How are a machine's GPUs connected?")(topolo
 app.command("simulate", short_help="What would my rules do to a fleet?")(simulate)
 app.command("size", short_help="What does a replica need and serve?")(size)
 app.command("forecast", short_help="How well could this workload be foreseen?")(forecast)
+app.command("backtest", short_help="What would my rules have done with a recorded workload?")(backtest)
+app.command("detect", short_help="Where is this series out of its ordinary?")(detect)
+app.command("compare", short_help="Which of two rule files does better?")(compare)
 app.command("demo", short_help="See all of it on this machine.")(demo)
 
 

@@ -74,8 +74,25 @@ def _pool(pool: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Iter
     for r in pool["readings"]:
         if r["detail"]:
             yield from _wrapped(f"{r['signal']}: {r['detail']}")
+    if pool.get("learned"):
+        yield from (line for text in _learned(pool["learned"]) for line in _wrapped(text))
     for f in pool["findings"]:
         yield from _wrapped(f"! {f['signal']} ({f['kind']}): {f['text']}")
+
+
+def _learned(known: Mapping[str, Any]) -> Iterator[str]:
+    """What is known besides the signals, a line each, with the version that decisions name."""
+    for o in known["outlooks"]:
+        if ":" in o["signal"]:
+            continue
+        late = "" if o["usable"] else ", too old to be used"
+        yield f"{o['signal']}: forecast by {o['version']}, {_age(o['age_s'])} old{late}"
+    c = known["capacity"]
+    if c is not None:
+        yield f"capacity: {c['low']:.3g} to {c['median']:.3g} {c['unit']} a replica ({c['version']})"
+    for t in known["lead_times"]:
+        yield f"{t['offer']}: serves after {_age(t['p50_s'])}, 90% within {_age(t['p90_s'])} ({t['version']})"
+    yield from (f"! {name}: {text}" for name, text in known["moved"].items())
 
 
 def _value(reading: Mapping[str, Any]) -> str:
