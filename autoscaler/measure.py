@@ -21,6 +21,9 @@ DECISION_S = 60.0
 LEVEL_S = 120.0
 """The present level is the mean over this time, as the forecasters count it: growth on anything else is miscounted."""
 
+UNKNOWN_GROWTH = 1.5
+"""What a steered forecast counts on before there is one; found with the figures of `risk.py`."""
+
 OUTLOOK_MAX_AGE_S = 900.0
 """An outlook that is older is no forecast any more. It grows with the present level, so it ages slowly."""
 
@@ -76,16 +79,20 @@ def _plain(signal: Signal, world: World) -> Reading:
 
 
 def _ahead(signal: Signal, plain: dict[str, Reading], world: World, rules: RuleSet, risk: Risk | None) -> Reading:
-    outlook = world.outlooks.get(signal.name)
-    if outlook is None:
-        return Reading(world.now, None, "missing", detail="nothing was forecast yet")
-    if world.now - outlook.at > OUTLOOK_MAX_AGE_S:
-        text = f"the last forecast was made {world.now - outlook.at:.0f} s ago, which is too long"
-        return Reading(outlook.at, None, "missing", detail=text)
     newest_level = plain.get(signal.forecast or "")
     if newest_level is None or newest_level.value is None:
         why = newest_level.detail if newest_level else "no such signal"
         return Reading(world.now, None, "missing", detail=f"{signal.forecast}: {why}")
+    outlook = world.outlooks.get(signal.name)
+    if outlook is None or world.now - outlook.at > OUTLOOK_MAX_AGE_S:
+        text = "nothing was forecast yet"
+        if outlook is not None:
+            text = f"the last forecast was made {world.now - outlook.at:.0f} s ago, which is too long"
+        if not signal.steered:
+            return Reading(world.now if outlook is None else outlook.at, None, "missing", detail=text)
+        # It only adds to present demand, so a pool without a forecast takes the usual margin and is not held.
+        text = f"{text}: x{UNKNOWN_GROWTH:g} on what comes now"
+        return Reading(newest_level.at, newest_level.value * UNKNOWN_GROWTH, newest_level.quality, detail=text)
     level = outlook.level
     if not (math.isfinite(level) and world.now - outlook.at <= LEVEL_S):
         level = level_of(world.signals.get(signal.forecast or ""), newest_level.value)

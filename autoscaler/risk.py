@@ -18,7 +18,7 @@ START = 5.0
 LEAST, MOST = 1.0, 7.0
 """Caution is minus the logarithm of the chance at a usual spread: exp(-5) is 0.7 %."""
 
-FIRST_CAUTION = 2.5
+FIRST_CAUTION = 3.0
 DAY_S = 86400.0
 """What is not known yet of a new pool fades as its first days pass."""
 
@@ -26,7 +26,7 @@ USUAL_SPREAD = 0.1
 SPREAD_POWER = 1.3
 """Where a forecast says little, the last per mille is bought dearly: the chance grows with its spread."""
 
-MOST_CHANCE = 0.5
+MOST_CHANCE = 0.3
 GAIN_PER_S = 0.001
 SOON_S = 4 * DAY_S
 SOON_MOST = 4.0
@@ -39,13 +39,13 @@ LONG_TICK_S = 300.0
 # The figures above were found by back-tests of seven recorded workloads at boot times of 3, 8 and 10 minutes; see
 # docs/league.md.
 
-LEVELS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.012, 0.007, 0.004, 0.0025, 0.0015, 0.0008)
+LEVELS = (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.012, 0.007, 0.004, 0.0025, 0.0015, 0.0008, 0.0001, 0.00001)
 QUANTILES = tuple(round(1.0 - level, 6) for level in LEVELS)
 """What is asked of the forecaster for a steered signal; between two it is read on the line over the logarithm."""
 
 
 def chance(risk: Risk | None, spread: float, now: float) -> float:
-    """The chance, up to 0.5, with which need may pass the forecast. spread: of the logarithm of growth, NaN = usual."""
+    """The chance, up to 0.3, with which need may pass the forecast. spread: of the logarithm of growth, NaN = usual."""
     caution = START if risk is None else risk.caution
     age_s = 0.0 if risk is None else max(0.0, now - risk.since)
     usual = spread / USUAL_SPREAD if math.isfinite(spread) and spread > 0 else 1.0

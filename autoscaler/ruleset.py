@@ -230,7 +230,7 @@ class Objective:
     """How long a request may wait for a replica, and which share of all may wait longer."""
 
     wait_s: float = 5.0
-    late_ratio: float = 0.0035
+    late_ratio: float = 0.35 / 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,14 +116,14 @@ def test_a_clock_that_went_back_starts_no_steering_from_the_future() -> None:
 def test_caution_and_chance_stay_within_their_bounds(waits: list[float], age_s: float) -> None:
     after = steered(waits, begun=Risk(since=-age_s, at=0.0, demand=100.0))
     assert risk.LEAST <= after.caution <= risk.MOST
-    assert 0.0 < risk.chance(after, 0.3, 15.0 * len(waits)) <= 0.5
+    assert 0.0 < risk.chance(after, 0.3, 15.0 * len(waits)) <= risk.MOST_CHANCE
 
 
 def test_a_new_pool_is_more_careful_and_a_wide_forecast_bolder() -> None:
     new, old = Risk(since=0.0, at=0.0), Risk(since=-10 * DAY, at=0.0)
     assert risk.chance(new, 0.1, 0.0) < risk.chance(old, 0.1, 0.0)
     assert risk.chance(old, 0.3, 0.0) > risk.chance(old, 0.1, 0.0)
-    assert risk.chance(None, math.nan, 0.0) == pytest.approx(math.exp(-7.5))
+    assert risk.chance(None, math.nan, 0.0) == pytest.approx(math.exp(-8.0))
 
 
 @pytest.mark.parametrize(

@@ -225,8 +225,9 @@ def _quality(age_s: float, rules: RuleSet, signal: Signal) -> tuple[Quality, str
 
 
 def _outlook(signal: Signal, value: float, level: Frame | None, now: float) -> Outlook | None:
-    """An outlook under which the forecast reads `value`; None while there is nothing to grow from."""
+    """An outlook under which the forecast reads `value`, and is sure; None while there is nothing to grow from."""
     if level is None or level.values.size == 0 or level.values[0, -1] == 0 or np.isnan(value):
         return None
     growth = value / level_of(level, float(level.values[0, -1]))
-    return Outlook(now, "test", signal.of, (signal.ahead_s or 0.0,), (signal.quantile or 0.5,), ((growth,),))
+    at_s, quantile = (signal.ahead_s or 0.0,), (signal.quantile or 0.5,)
+    return Outlook(now, "test", signal.of, at_s, quantile, ((growth,),), spread=0.0)
