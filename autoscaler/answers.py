@@ -40,13 +40,15 @@ class Answers:
     def unanswered(
         self, open_intents: Sequence[Action], outcomes: Sequence[Outcome], now: float, wait_s: float
     ) -> list[Action]:
-        """Open intents whose answer was lost and whose wait is over: the id makes the repetition harmless.
+        """Open intents to ask for again: their answer was lost, or their provider said when to ask how they stand, and
+        the wait is over. The id makes the repetition harmless.
 
         An intent past its time is not repeated; a report will tell what came of it.
         """
         live = {a.id: a for a in open_intents if now <= a.valid_until}
         for o in outcomes:
-            if o.status == "unknown" and o.action in live:
+            under_way = o.status == "accepted" and o.retry_after_s is not None
+            if (o.status == "unknown" or under_way) and o.action in live:
                 self._retry_at[o.action] = now + (o.retry_after_s or wait_s)
             else:
                 self._retry_at.pop(o.action, None)

@@ -47,6 +47,15 @@ def test_a_lost_answer_is_asked_for_again_after_its_wait_and_not_before() -> Non
     assert answers.unanswered([ORDER], [], NOW + 80, 15.0) == [], "once for each lost answer"
 
 
+def test_what_is_under_way_is_asked_how_it_stands_only_where_its_provider_says_when() -> None:
+    answers = Answers()
+    under_way = replace(LOST, status="accepted")
+    assert answers.unanswered([ORDER], [under_way], NOW, 15.0) == []
+    assert answers.unanswered([ORDER], [], NOW + 100, 15.0) == []
+    assert answers.unanswered([ORDER], [replace(under_way, retry_after_s=5.0)], NOW + 100, 15.0) == []
+    assert answers.unanswered([ORDER], [], NOW + 105, 15.0) == [ORDER]
+
+
 def test_a_call_whose_time_is_over_is_not_repeated() -> None:
     """It would fail at once and prove nothing: an earlier try may have been carried out."""
     answers = Answers()

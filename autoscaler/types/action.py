@@ -45,9 +45,9 @@ Action = Launch | Operate
 class Outcome:
     """What became of an action.
 
-    accepted: the provider took it, it is under way. done: carried out. failed: it will not happen (`error` is a code
-    of `errors.py`, `text` the provider's words). unknown: no answer, ask again with the same id. withheld: a shadow
-    kept it back, which teaches nothing.
+    accepted: the provider took it, it is under way; with `retry_after_s` the same id asks later how it stands. done:
+    carried out. failed: it will not happen (`error` is a code of `errors.py`, `text` the provider's words). unknown: no
+    answer, ask again with the same id. withheld: a shadow kept it back, which teaches nothing.
     """
 
     action: str

@@ -98,6 +98,69 @@ class SimRig:
         """Nothing to clean up."""
 
 
-RIGS: dict[str, Callable[[Path], Rig]] = {"local": LocalRig, "sim": SimRig}
+class AwsRig:
+    """An account of strict moto, asked by the real SDK over the wire; readiness is that of EC2's status checks."""
+
+    lacks: Mapping[str, str] = {}
+
+    def __init__(self, directory: Path) -> None:
+        del directory
+        # Here, since moto takes seconds to import.
+        from tests import awsworld
+
+        self._provider = awsworld.provider
+        self._account = awsworld.account()
+        self.world = self._account.__enter__()
+        self.world.boot_s, self.world.checks_s, self.world.stop_s = 2.0, 2.0, 1.0
+        settings = (awsworld.IMAGE, ("ready", "checks"))
+        self.offer = Offer(
+            "aws", "g5.xlarge", "us-east-1", "us-east-1a", replicas=2, usd_per_hour=0.5, settings=settings
+        )
+        self.provider = self._make()
+
+    def _make(self) -> Provider:
+        return self._provider(self.world, warm_up_s=1.0)
+
+    def now(self) -> float:
+        return self.world.clock.now()
+
+    def pass_time(self) -> None:
+        self.world.clock.wait(self.world.clock.now() + 1.0)
+
+    def restart(self) -> None:
+        self.provider = self._make()
+
+    def close(self) -> None:
+        self._account.__exit__(None, None, None)
+
+
+class AzureRig:
+    """A scale set of our stand-in for Azure Resource Manager, asked by the real SDK over the wire."""
+
+    lacks: Mapping[str, str] = {}
+
+    def __init__(self, directory: Path) -> None:
+        # Here, since the SDK takes a second to import.
+        from tests.azureworld import AzureWorld
+
+        self.world = AzureWorld(directory, boot_s=3.0)
+        self.offer = self.world.offer(replicas=2, usd_per_hour=0.5)
+        self.provider: Provider = self.world.provider
+
+    def now(self) -> float:
+        return self.world.clock.now()
+
+    def pass_time(self) -> None:
+        self.world.pass_s(1.0)
+
+    def restart(self) -> None:
+        self.world.restart()
+        self.provider = self.world.provider
+
+    def close(self) -> None:
+        self.world.close()
+
+
+RIGS: dict[str, Callable[[Path], Rig]] = {"aws": AwsRig, "azure": AzureRig, "local": LocalRig, "sim": SimRig}
 ACTS_FOR_NOBODY = {"shadow"}
 """Providers that only look, so that nothing of this applies to them."""
