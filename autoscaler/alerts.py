@@ -22,6 +22,9 @@ threshold that is wrong for a whole fleet must not cost a tick seconds, nor send
 SIGNAL_LOST = "signal lost"
 """Name of the alert on a signal that was there and is gone; its label `signal` says which."""
 
+MOVED = "learned value changed"
+"""Name of the alert on a capacity or a lead time that is not what it was; its label `of` says which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -39,13 +42,15 @@ def follow(
     before: Mapping[str, Alert],
     now: float,
     lost: Mapping[str, str] | None = None,
+    moved: Mapping[str, str] | None = None,
 ) -> Mapping[str, Alert]:
     """Every alert of the pool that is not inactive, by key, after this tick.
 
     verdicts: as in a decision; a rule without one cannot be judged, which keeps its alert as it is. series: what is
     known of each series alert's metric, by name; what is left out stays as it is. before: the result of the tick
     before. lost: signal -> since when and why it has had no value for longer than it may be held, empty =
-    it is there; a signal that is left out cannot be judged.
+    it is there; a signal that is left out cannot be judged. moved: learned value -> how it changed; one left out
+    did not. None of either: nothing can be judged.
     """
     by_name: dict[str, dict[str, Alert]] = {}
     of_rules = {r.name: before[r.name] for r in rules.rules if r.alert is not None and r.name in before}
@@ -61,6 +66,7 @@ def follow(
     for spec in rules.alerts:
         after |= _kept(_follow_series(spec, rules.pool, series.get(spec.name), by_name.pop(spec.name, {}), now))
     after |= _kept(_follow_signals(rules, lost or {}, by_name.pop(SIGNAL_LOST, {}), now))
+    after |= _kept(_follow_moved(rules.pool, moved, by_name.pop(MOVED, {}), now))
     for orphans in by_name.values():
         after |= _kept(_ended(alert, now, "its rule was taken out of the rule file") for alert in orphans.values())
     return after
@@ -157,6 +163,23 @@ def _follow_signals(rules: RuleSet, lost: Mapping[str, str], before: Mapping[str
         found[key] = advance(alert, sight, terms, now)
     ended = [a for key, a in before.items() if key not in found]
     return [*found.values(), *(_ended(a, now, "the signal was taken out of the rule file") for a in ended)]
+
+
+def _follow_moved(
+    pool: str, moved: Mapping[str, str] | None, before: Mapping[str, Alert], now: float
+) -> Iterable[Alert]:
+    """The alerts on learned values that are not what they were."""
+    if moved is None:
+        return before.values()
+    found, terms = dict[str, Alert](), Terms(silence_s=3600.0)
+    names = dict.fromkeys([*moved, *(dict(a.labels)["of"] for a in before.values())])
+    for name in names:
+        labels = (("of", name),)
+        key = _key(MOVED, labels)
+        alert = before.get(key) or _blank(key, pool, MOVED, "warning", labels)
+        text = moved.get(name, "")
+        found[key] = advance(alert, Sight(bool(text), now, text or f"{name} is steady again"), terms, now)
+    return found.values()
 
 
 def _follow_rule(rule: Rule, severity: Severity, alert: Alert, verdict: Verdict | None, now: float) -> Alert:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from autoscaler.types import Labels
+from autoscaler.board import PoolView
+from autoscaler.types import Labels, Learned
 
 
 class LoopStats(Protocol):
@@ -103,6 +104,52 @@ class SignalFinding(Protocol):
     def absent(self) -> bool: ...
 
 
+class ForecastCounts(Protocol):
+    """What the worker that forecasts counts."""
+
+    fits: int
+    fit_s: float
+    outlooks: int
+    failures: dict[str, int]
+
+
+class SideCounts(Protocol):
+    """What is counted about one of two sets of rules that are compared."""
+
+    @property
+    def replica_s(self) -> float: ...
+    @property
+    def launches(self) -> int: ...
+    @property
+    def changes(self) -> int: ...
+    @property
+    def above_work(self) -> float: ...
+    @property
+    def queue_work(self) -> float: ...
+
+
+class AccountCounts(Protocol):
+    """Both sides of a comparison."""
+
+    @property
+    def active(self) -> SideCounts: ...
+    @property
+    def candidate(self) -> SideCounts: ...
+
+
+class ShadowStatus(Protocol):
+    """A pool and its candidate."""
+
+    @property
+    def active(self) -> PoolView | None: ...
+    @property
+    def candidate(self) -> PoolView | None: ...
+    @property
+    def account(self) -> AccountCounts | None: ...
+    @property
+    def problem(self) -> str: ...
+
+
 class PushStatus(Protocol):
     """What is counted about one kind of push."""
 
@@ -139,3 +186,6 @@ class Counts:
     targets: Sequence[TargetStatus] = ()
     push: PushCollector | None = None
     findings: Mapping[str, Sequence[SignalFinding]] = field(default_factory=dict)
+    learned: Mapping[str, Learned] = field(default_factory=dict)
+    forecasts: ForecastCounts | None = None
+    shadows: Mapping[str, ShadowStatus] = field(default_factory=dict)

@@ -5,6 +5,7 @@ Nothing is counted here: a page is rendered from the board and from what the par
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,11 @@ from prometheus_client.registry import Collector
 
 from autoscaler.board import Board, PoolView
 from autoscaler.counts import Counts
+from autoscaler.measure import OUTLOOK_MAX_AGE_S, ahead_s, growth_at
 from autoscaler.ownmetrics import METRICS
-from autoscaler.types import Override, Quality
+from autoscaler.types import Learned, Override, Quality
+
+NOTHING = Learned()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class _Page(Collector):
 
     def collect(self) -> Iterable[Family]:
         points: dict[str, dict[tuple[str, ...], float]] = {metric.name: {} for metric in METRICS}
-        counted = (_loop(self.counts), _samples(self.counts), _pushes(self.counts))
+        counted = (_loop(self.counts), _samples(self.counts), _pushes(self.counts), _shadows(self.counts))
         for part in (self._pools(), *counted, _process(self.moment)):
             for name, labels, value in part:
                 # Parts of the same name, such as two receivers on one host, are one series: their sum.
@@ -67,12 +71,15 @@ class _Page(Collector):
 
     def _pools(self) -> Iterator[Point]:
         for pool, view in self.board.pools().items():
+            if view.rules.shadow_of:  # nothing imagined counts in a sum over pools
+                continue
             for name, value in _pool_numbers(view, self.moment.now):
                 yield name, (pool,), value
             yield from _signal_numbers(pool, view)
             absent = {f.signal for f in self.counts.findings.get(pool, ()) if f.absent}
             for signal in view.rules.signals:
                 yield "signal_absent", (pool, signal.name), float(signal.name in absent)
+            yield from _learned_numbers(pool, view, self.counts.learned.get(pool, NOTHING), self.moment.now)
             for (severity, state), count in Counter((a.severity, a.state) for a in view.alerts).items():
                 yield "alerts", (pool, severity, state), count
         for (pool, kind), count in Counter((o.pool, o.kind) for o in self.moment.overrides).items():
@@ -108,6 +115,31 @@ def _signal_numbers(pool: str, view: PoolView) -> Iterator[Point]:
             yield "signal_quality", (pool, signal, quality), float(quality == reading.quality)
 
 
+def _learned_numbers(pool: str, view: PoolView, learned: Learned, now: float) -> Iterator[Point]:
+    readings = view.decision.readings if view.decision is not None else {}
+    for signal in view.rules.signals:
+        outlook = learned.outlooks.get(signal.name)
+        level = readings.get(signal.forecast or "")
+        if outlook is None:
+            continue
+        yield "forecast_age_seconds", (pool, signal.name), max(0.0, now - outlook.at)
+        if level is None or level.value is None or now - outlook.at > OUTLOOK_MAX_AGE_S:
+            continue
+        horizon_s = ahead_s(signal, view.rules, learned.lead_times)
+        for quantile in outlook.quantiles:
+            value = max(level.value, outlook.floor) * growth_at(outlook, horizon_s, quantile)
+            if math.isfinite(value):
+                yield "forecast_value", (pool, signal.name, f"{quantile:g}"), value
+    if learned.capacity is not None:
+        yield "replica_capacity", (pool, "0.2"), learned.capacity.low
+        yield "replica_capacity", (pool, "0.5"), learned.capacity.median
+    for offer, time in learned.lead_times.items():
+        yield "lead_time_seconds", (pool, offer, "0.5"), time.p50_s
+        yield "lead_time_seconds", (pool, offer, "0.9"), time.p90_s
+    for name in learned.moved or ():
+        yield "learned_value_moved", (pool, name), 1.0
+
+
 def _loop(counts: Counts) -> Iterator[Point]:
     loop = counts.loop
     if loop is not None:
@@ -118,6 +150,13 @@ def _loop(counts: Counts) -> Iterator[Point]:
         yield "tick_late_seconds", (), loop.late_s
         yield "journal_commit_seconds", (), loop.journal_s
         yield "journal_failures_total", (), loop.journal_failures
+    made = counts.forecasts
+    if made is not None:
+        yield "forecast_fits_total", (), made.fits
+        yield "forecast_fit_seconds_total", (), made.fit_s
+        yield "forecasts_total", (), made.outlooks
+        for failed, count in made.failures.items():
+            yield "forecast_failures_total", (failed,), count
     for name, calls in counts.providers.items():
         yield "provider_calls_total", (name, "observe"), calls.observed
         yield "provider_calls_total", (name, "apply"), calls.applied
@@ -160,6 +199,23 @@ def _pushes(counts: Counts) -> Iterator[Point]:
             yield "push_requests_total", (status.kind, reason), count
         for reason, count in status.skipped.items():
             yield "push_skipped_total", (status.kind, reason), count
+
+
+def _shadows(counts: Counts) -> Iterator[Point]:
+    for pool, shadow in counts.shadows.items():
+        yield "shadow_problem", (pool,), float(bool(shadow.problem))
+        for side, view in (("active", shadow.active), ("candidate", shadow.candidate)):
+            if view is not None and view.decision is not None:
+                yield "shadow_wanted_replicas", (pool, side), view.decision.want
+            if view is not None and view.fleet is not None:
+                yield "shadow_ready_replicas", (pool, side), view.fleet.ready
+        if shadow.account is not None:
+            for side, sums in (("active", shadow.account.active), ("candidate", shadow.account.candidate)):
+                yield "shadow_replica_seconds_total", (pool, side), sums.replica_s
+                yield "shadow_launches_total", (pool, side), sums.launches
+                yield "shadow_changes_total", (pool, side), sums.changes
+                yield "shadow_unserved_work_total", (pool, side), sums.above_work
+                yield "shadow_queued_work", (pool, side), sums.queue_work
 
 
 def _process(moment: Moment) -> Iterator[Point]:

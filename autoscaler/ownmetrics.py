@@ -26,6 +26,9 @@ class Metric:
 
 POOL = ("pool",)
 SIGNAL = ("pool", "signal")
+AHEAD = ("pool", "signal", "q")
+QUANTILE = ("pool", "q")
+SIDE = ("pool", "side")
 CALL = ("provider", "call")
 PUSHED = ("kind", "outcome")
 SKIPPED = ("kind", "reason")
@@ -53,6 +56,16 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric("alerts", "gauge", "Alerts of a pool by state.", ("pool", "severity", "state")),
         Metric("overrides", "gauge", "Overrides in force.", ("pool", "kind")),
     ),
+    "Candidates": (
+        Metric("shadow_wanted_replicas", "gauge", "Replicas that the active rules or the candidate ask for.", SIDE),
+        Metric("shadow_ready_replicas", "gauge", "Replicas that serve; the candidate's are imagined.", SIDE),
+        Metric("shadow_replica_seconds_total", "counter", "Replica-seconds since the comparison began.", SIDE),
+        Metric("shadow_launches_total", "counter", "Launches since the comparison began.", SIDE),
+        Metric("shadow_changes_total", "counter", "Changes of the wanted size since the comparison began.", SIDE),
+        Metric("shadow_unserved_work_total", "counter", "Estimated demand beyond what ready replicas serve.", SIDE),
+        Metric("shadow_queued_work", "gauge", "Estimated work that waits.", SIDE),
+        Metric("shadow_problem", "gauge", "1 while a candidate, or its newest version, does not run.", POOL),
+    ),
     "The loop": (
         Metric("ticks_total", "counter", "Pools judged since the start."),
         Metric("tick_failures_total", "counter", "Ticks and collectors that broke; the fleet stayed as it was."),
@@ -62,6 +75,17 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric("journal_commit_seconds", "gauge", "Time of the last journal transaction."),
         Metric("journal_failures_total", "counter", "Journal transactions that the disk or database refused."),
         Metric("rule_problems", "gauge", "Faults that keep rule files from being taken."),
+    ),
+    "Foresight": (
+        Metric("forecast_value", "gauge", "Quantile q of a signal at its horizon; absent without a forecast.", AHEAD),
+        Metric("forecast_age_seconds", "gauge", "Age of the sample that the last forecast is based on.", SIGNAL),
+        Metric("forecast_fits_total", "counter", "Models that were made, or could not be."),
+        Metric("forecast_fit_seconds_total", "counter", "Time that making models took."),
+        Metric("forecasts_total", "counter", "Times that a model was asked."),
+        Metric("forecast_failures_total", "counter", "Models not made and forecasts not usable.", ("failed",)),
+        Metric("replica_capacity", "gauge", "Work per second of a replica at its objective, quantile q.", QUANTILE),
+        Metric("lead_time_seconds", "gauge", "From an order to serving, quantile q.", ("pool", "offer", "q")),
+        Metric("learned_value_moved", "gauge", "1 while a learned value is not what it was.", ("pool", "of")),
     ),
     "Providers": (
         Metric("provider_calls_total", "counter", "Calls to a provider: observe or apply.", CALL),

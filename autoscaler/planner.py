@@ -198,6 +198,9 @@ def _order(draft: _Draft, missing: int, fleet: Fleet, memory: Memory) -> None:
             draft.note("launch_rate", text)
             return
         offer = _choose(draft, memory, now, probed)
+        if not rules.offers:
+            draft.note("offers", f"{missing} replicas short: the rules have no offers, so nothing can be launched")
+            return
         if offer is None:
             waits = [s.until for s in memory.shortages.values() if s.until > now]
             until = f", next try in {min(waits) - now:.0f} s" if waits else ""

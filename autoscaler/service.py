@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
+from collections import ChainMap
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import structlog
 
@@ -19,8 +18,11 @@ from autoscaler.board import Board
 from autoscaler.clock import SystemClock
 from autoscaler.config import Config, PlugInConfig
 from autoscaler.counts import Counts
+from autoscaler.datalock import own
 from autoscaler.dispatch import Dispatch, Threaded, Unavailable
 from autoscaler.errors import InputError, StorageError
+from autoscaler.foresight.apart import Apart
+from autoscaler.foresight.worker import Foresight
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.notify import Notifier
@@ -28,6 +30,7 @@ from autoscaler.plugged import PlugIns
 from autoscaler.rulefile.reader import Defaults
 from autoscaler.rulefile.watch import RuleBook
 from autoscaler.selfcheck import SelfCheck
+from autoscaler.shadow import Shadows
 from autoscaler.sources import Sources
 from autoscaler.store import Limits, Store
 from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
@@ -41,6 +44,7 @@ FLUSH_EVERY = 5
 """Chores between two writes of points to disk: each costs as much as all other chores, and what a crash loses of them
 are seconds of curves, not decisions."""
 STOP_S = 10.0
+FORESIGHT_S = 1.0
 
 
 class Service:
@@ -58,7 +62,7 @@ class Service:
         self.broken = threading.Event()
         # What was begun is ended in the reverse order, by `stop` and by a beginning that fails half-way.
         with ExitStack() as ends:
-            self._lock = ends.enter_context(_own(config.data_dir))
+            self._lock = ends.enter_context(own(config.data_dir))
             self.rulebook = RuleBook(config.rules, Defaults(config.max_replicas, config.region or None, True))
             self.journal = Journal(f"sqlite:///{config.data_dir.absolute() / 'journal.db'}")
             ends.callback(self.journal.close)
@@ -70,7 +74,12 @@ class Service:
                 Limits(config.max_series, config.series_per_pool, forget_s=config.raw_window_s),
             )
             ends.callback(self._close_store)
-            self._plug_ins = PlugIns(config, self.clock, self.board.wake, self.rulebook.current)
+            self._modeller = Apart(config.data_dir.absolute() / "models")
+            self.shadows = Shadows(self.rulebook, self.board, self.store, self.clock, config.data_dir / "shadow")
+            ends.callback(self.shadows.close)
+            self.foresight = Foresight(self.shadows.to_learn, self.store, self.journal, self._modeller)
+            self.shadows.learned_of = self.foresight.learned
+            self._plug_ins = PlugIns(config, self.clock, self.board.wake, self.shadows.current)
             self.sources = Sources(config, self._plug_ins, self.board, self.clock)
             self._selfcheck = SelfCheck(
                 self.rulebook.current, self.store, self.board, self.clock, how_to_get, self.sources.problems
@@ -84,14 +93,17 @@ class Service:
             self.notifier = Notifier([w.url for w in config.webhooks], self.clock)
             self.loop = Loop(
                 clock=self.clock,
-                rules=self.rulebook.current,
+                rules=self.shadows.current,
                 collectors=self.sources.collectors,
                 store=self.store,
                 journal=self.journal,
-                hands=self.hands,
+                hands=ChainMap(self.hands, self.shadows.hands),
                 board=self.board,
                 notify=self.notifier.send,
                 lost=self._selfcheck.lost,
+                learned=self.shadows.learned,
+                saw=self.foresight.saw,
+                work=self.shadows.note,
             )
             self._watchdog = Watchdog(self.loop.stats, self.clock)
             self._ends = ends.pop_all()
@@ -134,10 +146,12 @@ class Service:
         self._ends.callback(self.notifier.stop)
         self.notifier.start()
         self.sources.start(self._ends)
-        for name, target in (("loop", self._run), ("chores", self._do_chores)):
+        for name, target in (("loop", self._run), ("chores", self._do_chores), ("foresight", self._foresee)):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
             self._ends.callback(thread.join, STOP_S)
+        # Before its thread is waited for: an answer that it waits for may take minutes.
+        self._ends.callback(self._modeller.close)
         self._ends.callback(self._watchdog.stop)
         self._watchdog.start()
 
@@ -169,12 +183,18 @@ class Service:
             log.exception("the loop broke; the fleet stays as it is until the service is started again")
             self.broken.set()
 
+    def _foresee(self) -> None:
+        """What is learned beside the ticks; what takes the processor for long does so in a process of its own."""
+        more = False
+        while not self._stopping.wait(0.0 if more else FORESIGHT_S):
+            more = self.foresight.work(self.clock.now())
+
     def _do_chores(self) -> None:
         """Changed rule files, points to disk, clock jumps: what must be done often and never inside a tick."""
         told, turn = "", 0
         while not self._stopping.is_set():
             turn += 1
-            for change in self.rulebook.poll():
+            for change in (*self.rulebook.poll(), *self.shadows.poll()):
                 log.info("rules " + change.kind, pool=change.pool, file=change.file, faults=[*map(str, change.faults)])
                 self._add_hands()
                 self.board.wake.set()
@@ -241,8 +261,10 @@ class Service:
             defaults=replace(self.rulebook.defaults, require_bound=False),
             counts=self._counts,
             receiver=self.sources.push,
+            foresight=self.foresight,
             findings=self._selfcheck.findings,
-            problems=lambda: (*self.store.problems(), *self.sources.refusals()),
+            problems=lambda: (*self.store.problems(), *self.sources.refusals(), *self.shadows.problems()),
+            shadows=self.shadows.views,
         )
         config = self.config
         return Server(create_app(deps), config.host, config.port, config.tls_cert, config.tls_key)
@@ -256,24 +278,7 @@ class Service:
             targets=self.sources.scraper.status(),
             push=self.sources.push,
             findings=self._selfcheck.findings(),
+            learned={pool: self.foresight.learned(pool) for pool in self.rulebook.current()},
+            forecasts=self.foresight.counts(),
+            shadows=self.shadows.views(),
         )
-
-
-def _own(data_dir: Path) -> IO[str]:
-    """The lock of a data folder, made if needed: two services on one journal would each order the other's machines."""
-    path = data_dir / "lock"
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = path.open("w")
-    except OSError as error:
-        raise InputError(
-            f"data_dir {data_dir}: {error.strerror}; make it writable for this user or name another with --data-dir"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise InputError(
-            f"data_dir {data_dir}: another sigmascale runs on it; stop that one or name another with --data-dir"
-        ) from error
-    return lock

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from autoscaler.clock import SimClock
 from autoscaler.dispatch import Inline
 from autoscaler.errors import UnreachableError
+from autoscaler.foresight.worker import Foresight
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.ports import Collector, Provider
@@ -49,7 +50,7 @@ class Simulation:
     `loop` is what a crash destroys and `restart` makes anew.
 
     provider, collector: factories, so that this module needs no provider of its own; every provider that the rules
-    name is played by the one simulated provider.
+    name is played by the one simulated provider. foreseeing: with the worker that forecasts and learns, inline.
     """
 
     rules: Mapping[str, RuleSet]
@@ -60,6 +61,8 @@ class Simulation:
     journal: Journal = field(default_factory=Journal)
     store: Store = field(default_factory=lambda: Store(None))
     alerts: list[Alert] = field(default_factory=list)
+    foreseeing: bool = False
+    foresight: Foresight | None = field(init=False, default=None)
     loop: Loop = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +82,10 @@ class Simulation:
             hands={name: Inline(_Share(name, whole, self.cluster), self.clock) for name in sorted(names)},
             notify=self.alerts.extend,
         )
+        if self.foreseeing:
+            self.foresight = Foresight(lambda: self.rules, self.store, self.journal)
+            self.loop.learned, self.loop.saw = self.foresight.learned, self.foresight.saw
+            self.loop.work = self.foresight.work
 
     def run(self, seconds: float) -> None:
         """Lets the service and its world run for a while."""

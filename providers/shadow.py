@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from autoscaler.ports import Provider
@@ -10,12 +11,13 @@ from autoscaler.types import Action, Fleet, Launch, Outcome
 
 @dataclass(frozen=True, slots=True)
 class ShadowProvider:
-    """Observes through `inner`; never lets it act."""
+    """Observes through `inner`; never lets it act. One whose observation may act has a `look` that does not."""
 
     inner: Provider
 
     def observe(self) -> Fleet:
-        return self.inner.observe()
+        look: Callable[[], Fleet] = getattr(self.inner, "look", self.inner.observe)
+        return look()
 
     def apply(self, action: Action) -> Outcome:
         instance = None if isinstance(action, Launch) else action.instance

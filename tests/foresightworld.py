@@ -26,9 +26,7 @@ class Always:
     growth: float
     floor: float = 0.0
 
-    def outlook(
-        self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Of
-    ) -> Outlook:
+    def outlook(self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Of) -> Outlook:
         rows = tuple(tuple(self.growth for _ in horizons_s) for _ in quantiles)
         return Outlook(float(recent.at[-1]), "always", of, horizons_s, quantiles, rows, self.floor)
 
@@ -75,9 +73,7 @@ class Endless:
 class Mute:
     """A model that answers with too few numbers."""
 
-    def outlook(
-        self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Of
-    ) -> Outlook:
+    def outlook(self, recent: Frame, horizons_s: tuple[float, ...], quantiles: tuple[float, ...], of: Of) -> Outlook:
         return Outlook(float(recent.at[-1]), "mute", of, horizons_s, quantiles, ((1.0,),))
 
 

@@ -28,6 +28,7 @@ from collectors.push import Push
 from tests.apiworld import SECRETS, api_world
 from tests.peers.pages import Pages, answer, until
 from tests.peers.programs import program
+from tests.peers.running import running
 from tests.pushed import START, Pushed
 
 JSON = {"content-type": "application/json"}
@@ -267,14 +268,13 @@ def test_what_answers_nothing_of_use_is_down_and_its_alerts_are_unknown(said: An
         query = "?active=true&silenced=false&inhibited=false&unprocessed=true"
         pages.answers[f"/api/v2/alerts{query}"] = said
         made = Alertmanager(SystemClock(), pages.url("/"), ("Slow",), interval_s=0.05)
-        made.start()
+        with running(made):
 
-        def three() -> bool:
-            batches.extend(made.collect(0.0))
-            return len(batches) > 2
+            def three() -> bool:
+                batches.extend(made.collect(0.0))
+                return len(batches) > 2
 
-        until(three, "batches")
-        made.stop()
+            until(three, "batches")
     assert {(b.state, b.keys) for b in batches} == {("down", ())}
 
 

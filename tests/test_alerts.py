@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.alerts import Terms, advance, due, follow
+from autoscaler.alerts import MOVED, Terms, advance, due, follow
 from autoscaler.ruleset import Bounds, Condition, Rule, RuleSet, Test
 from autoscaler.sight import Sight
 from autoscaler.thresholds.static import Static
@@ -237,3 +237,18 @@ def test_an_alert_whose_rule_is_gone_is_resolved_and_then_forgotten() -> None:
         ("resolved", "its rule was taken out of the rule file"),
     ]
     assert follow(empty, [], {}, after, 130.0) == {}
+
+
+def test_a_learned_value_that_moved_fires_and_ends_when_it_is_steady_again() -> None:
+    fired = follow(rules(), [], {}, NOTHING, 100.0, {}, {"capacity a100": "slower"})
+    (alert,) = fired.values()
+    assert (alert.name, alert.labels, alert.state, alert.text) == (
+        MOVED,
+        (("of", "capacity a100"),),
+        "firing",
+        "slower",
+    )
+    # Not judged yet, as after a restart: it is neither announced again nor over.
+    assert follow(rules(), [], {}, fired, 115.0, {}, None) == fired
+    (calm,) = follow(rules(), [], {}, fired, 130.0, {}, {}).values()
+    assert (calm.state, calm.text) == ("resolved", "capacity a100 is steady again")

@@ -14,11 +14,14 @@ from autoscaler.clock import SimClock
 from autoscaler.counts import Counts
 from autoscaler.dispatch import Calls
 from autoscaler.exposition import Moment, render
+from autoscaler.foresight.forecasts import Counts as Forecasts
 from autoscaler.loop import Stats
 from autoscaler.notify import ReceiverStatus
 from autoscaler.ownmetrics import METRICS, reference
+from autoscaler.ruleset import Signal
+from autoscaler.shadow import Account, ShadowView, Side
 from autoscaler.store import Store
-from autoscaler.types import Alert, Decision, Override, Reading, Reason
+from autoscaler.types import Alert, Capacity, Decision, Fleet, LeadTime, Learned, Outlook, Override, Reading, Reason
 from collectors.push import Push
 from tests.apiworld import Page, some_fleet
 from tests.peers.programs import program
@@ -36,6 +39,15 @@ ALERTS = tuple(
 )
 
 
+AHEAD = Outlook(NOW - 30, "last@1/2", "peak", (600.0,), (0.5, 0.95), ((1.0,), (1.5,)))
+LEARNED = Learned(
+    {"ahead": AHEAD, "ahead:mean": AHEAD},
+    Capacity(3.0, 4.0, "requests/s", "learned:9"),
+    {"sim/small": LeadTime(100.0, 200.0)},
+    {"capacity sim/small": "it changed"},
+)
+
+
 def page(board: Board, counts: Counts | None = None, **moment: object) -> dict[tuple[str, tuple[str, ...]], float]:
     """Every sample of a page by name and label values in the order of the table."""
     order = {metric.full_name: metric.labels for metric in METRICS}
@@ -47,9 +59,22 @@ def page(board: Board, counts: Counts | None = None, **moment: object) -> dict[t
     }
 
 
+SHADOWED = ShadowView(
+    "chat",
+    "next.yaml",
+    PoolView(rules(), NOW - 2, DECISION, None, some_fleet()),
+    PoolView(replace(rules(), pool="chat~shadow", shadow_of="chat"), NOW - 2, DECISION, None, Fleet(NOW)),
+    Account(NOW - 60, ("a", "b"), active=Side(3600.0, launches=2), candidate=Side(7200.0, above_work=5.0)),
+    "load",
+    (),
+    "it is broken",
+)
+
+
 def full_board() -> Board:
     board = Board()
-    board.publish(PoolView(rules(), NOW - 2, DECISION, None, some_fleet(), ALERTS))
+    ahead = (*rules().signals, Signal("ahead", forecast="load", ahead_s=600.0))
+    board.publish(PoolView(rules(signals=ahead), NOW - 2, DECISION, None, some_fleet(), ALERTS))
     return board
 
 
@@ -63,6 +88,9 @@ def full_counts() -> Counts:
         receivers=(ReceiverStatus("https://hooks.example", queued=1, delivered=5, dropped=2),) * 2,
         targets=(Page("http://a/metrics", True, rejected=3), Page("http://b/metrics", False, duration_s=3.0)),
         push=Push(SimClock()),
+        learned={"chat": LEARNED},
+        shadows={"chat": SHADOWED},
+        forecasts=Forecasts(fits=4, fit_s=2.5, outlooks=60, failures={"fit": 1, "outlook": 2}),
     )
 
 
@@ -118,6 +146,18 @@ def test_alerts_and_overrides_are_counted_by_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("name", "labels", "expected"),
     [
+        ("forecast_value", ("chat", "ahead", "0.95"), 52.5),
+        ("forecast_age_seconds", ("chat", "ahead"), 30.0),
+        ("forecast_fits_total", (), 4.0),
+        ("forecast_failures_total", ("outlook",), 2.0),
+        ("replica_capacity", ("chat", "0.2"), 3.0),
+        ("lead_time_seconds", ("chat", "sim/small", "0.9"), 200.0),
+        ("learned_value_moved", ("chat", "capacity sim/small"), 1.0),
+        ("shadow_replica_seconds_total", ("chat", "candidate"), 7200.0),
+        ("shadow_launches_total", ("chat", "active"), 2.0),
+        ("shadow_unserved_work_total", ("chat", "candidate"), 5.0),
+        ("shadow_ready_replicas", ("chat", "candidate"), 0.0),
+        ("shadow_problem", ("chat",), 1.0),
         ("ticks_total", (), 7.0),
         ("tick_failures_total", (), 1.0),
         ("tick_duration_seconds", (), 0.004),
@@ -154,6 +194,18 @@ def test_the_price_of_watching_is_on_the_page() -> None:
     assert found["sigmascale_process_resident_memory_bytes", ()] > 10e6
     assert found["sigmascale_process_open_fds", ()] > 2
     assert found["sigmascale_process_threads", ()] >= 1
+
+
+def test_nothing_that_is_imagined_counts_in_a_sum_over_pools() -> None:
+    board = full_board()
+    before = page(board, full_counts())
+    assert SHADOWED.candidate is not None
+    board.publish(replace(SHADOWED.candidate, fleet=some_fleet()))
+    after = page(board, full_counts())
+    # The process's own numbers move from page to page.
+    assert {k: v for k, v in after.items() if "_process_" not in k[0]} == {
+        k: v for k, v in before.items() if "_process_" not in k[0]
+    }
 
 
 def test_every_metric_of_the_table_is_filled_by_a_full_service() -> None:

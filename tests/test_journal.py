@@ -17,6 +17,7 @@ import pytest
 
 from autoscaler.errors import StorageError
 from autoscaler.journal import Entry, Journal
+from autoscaler.journal_learned import KEPT, Lesson
 from autoscaler.journal_schema import SCHEMA_VERSION
 from autoscaler.types import Alert, Decision, Launch, Memory, Outcome, Override, Plan, Reading, Reason, Shortage
 from tests.worlds import NOW, OFFER
@@ -257,3 +258,52 @@ def test_threads_that_read_and_write_do_not_disturb_each_other(tmp_path: Path) -
     assert problems == []
     assert len(journal.overrides(NOW)) == 60
     journal.close()
+
+
+def lesson(n: int, key: str = "ahead", pool: str = "chat") -> Lesson:
+    return Lesson(pool, "outlook", key, f"v{n}", NOW + n, f'{{"n": {n}}}')
+
+
+def test_the_newest_version_of_every_learned_value_is_found_after_a_restart(tmp_path: Path) -> None:
+    journal = Journal(url(tmp_path))
+    journal.teach([lesson(1), lesson(2), lesson(7, "other"), lesson(3, pool="docs")])
+    journal.teach([lesson(4)])
+    journal.close()
+    again = Journal(url(tmp_path))
+    assert set(again.lessons()) == {lesson(4), lesson(7, "other"), lesson(3, pool="docs")}
+    assert again.versions("chat", "outlook", "ahead") == (lesson(4), lesson(2), lesson(1))
+    again.close()
+
+
+def test_old_versions_of_learned_values_are_dropped_so_that_the_table_is_bounded() -> None:
+    journal = Journal()
+    for n in range(100):
+        journal.teach([lesson(n), lesson(n, "other")])
+    assert [one.version for one in journal.versions("chat", "outlook", "ahead")] == [f"v{n}" for n in range(99, 79, -1)]
+    assert len(list(journal.dump())) == 2 * KEPT
+
+
+def test_a_journal_without_learned_values_gets_a_table_for_them(tmp_path: Path) -> None:
+    """Schema version 1, as the release before foresight wrote it."""
+    Journal(url(tmp_path)).close()
+    with sqlite3.connect(tmp_path / "journal.db") as db:
+        db.execute("drop table learned")
+        db.execute("update meta set version = 1")
+    db.close()
+    journal = Journal(url(tmp_path))
+    journal.teach([lesson(1)])
+    assert journal.lessons() == (lesson(1),)
+    journal.close()
+    with sqlite3.connect(tmp_path / "journal.db") as db:
+        assert db.execute("select version from meta").fetchone() == (SCHEMA_VERSION,)
+        indices = [row[1] for row in db.execute("pragma index_list(learned)")]
+    db.close()
+    assert indices == ["learned_by_key"]
+
+
+def test_a_refused_lesson_leaves_none_of_its_transaction() -> None:
+    journal = Journal()
+    broken = Lesson("chat", "outlook", "ahead", None, NOW, "")  # type: ignore[arg-type]
+    with pytest.raises(StorageError, match="cannot write"):
+        journal.teach([lesson(1), broken])
+    assert journal.lessons() == ()

@@ -6,7 +6,6 @@ import dataclasses
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from autoscaler.forecasters.lstm_training import rows_of_fleets
 from autoscaler.forecasters.spread import Spread
 from autoscaler.forecasters.target import Target, outcomes
 from autoscaler.skill import pinball, wape
-from autoscaler.types import Frame
+from autoscaler.types import Frame, Of
 from tests.test_lstm_inputs import part
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="lstm needs torch; make lstm runs it")

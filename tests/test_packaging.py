@@ -98,6 +98,8 @@ def test_the_wheel_holds_rules_demo_data_with_its_licence_dashboards_and_types_a
     assert "autoscaler/demo/data/CC-BY-4.0.txt" in data
     assert {"autoscaler/share/rules/demo.yaml", "autoscaler/share/rules/chat.yaml"} <= shared
     assert shared | data | {f"{package}/py.typed" for package in PACKAGES} <= names
+    web = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "autoscaler/web").rglob("*") if p.is_file()}
+    assert {"autoscaler/web/vendor/uplot/LICENSE", "autoscaler/web/vendor/uplot/uPlot.iife.min.js"} <= web <= names
     licences = f"sigmascale-{__version__}.dist-info/licenses"
     assert {f"{licences}/LICENSE", f"{licences}/NOTICE"} <= names
     assert {name.split("/")[0] for name in names} == {*PACKAGES, f"sigmascale-{__version__}.dist-info"}

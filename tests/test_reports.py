@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
+
 from autoscaler.clock import SimClock
 from autoscaler.dispatch import Dispatch, Inline, Unavailable
 from autoscaler.errors import UnreachableError
@@ -44,7 +46,7 @@ def heard(**told: Told | None) -> Reports:
 
 def of(reports: Reports, ruled: RuleSet) -> list[str] | None:
     """The ids of one pool's fleet."""
-    fleet = reports.of(ruled)
+    fleet = reports.of(ruled, NOW)
     return None if fleet is None else [i.id for i in fleet.instances]
 
 
@@ -79,7 +81,7 @@ def test_a_provider_that_falls_silent_leaves_its_last_report_with_its_age() -> N
     assert reports.changed() == {"chat"}
     told.report = None
     assert reports.changed() == set()
-    assert reports.of(rules()) == listed(CHAT)
+    assert reports.of(rules(), NOW) == listed(CHAT)
 
 
 def test_instances_of_a_provider_that_the_rules_name_no_more_still_count() -> None:
@@ -116,3 +118,18 @@ def test_a_tick_sees_the_newest_report_that_was_looked_at() -> None:
     assert of(reports, rules()) == ["chat-1"], "every pool of a pass sees the same report"
     reports.changed()
     assert of(reports, rules()) == ["chat-1", "chat-5"]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        pytest.param({}, [], id="without a provider there is nothing"),
+        pytest.param(
+            {"sim": Told(listed(CHAT, CODE)), "other": Told(listed())}, ["chat-1"], id="what is left of before"
+        ),
+        pytest.param({"sim": Told(None)}, None, id="a provider that did not report may have some"),
+        pytest.param({"sim": Told(listed()), "other": None}, None, id="and so may one that cannot be asked"),
+    ],
+)
+def test_rules_without_offers_ask_every_provider(told: dict[str, Told | None], expected: list[str] | None) -> None:
+    assert of(heard(**told), rules(offers=())) == expected

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.errors import InputError
+from autoscaler.forecasters.drift import Drift
+from autoscaler.forecasters.select import Select
 from autoscaler.policies.schedule import Schedule
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
@@ -20,6 +22,7 @@ from autoscaler.ruleset import (
     BurstGuard,
     Condition,
     Group,
+    Hosted,
     RuleSet,
     ScaleIn,
     ScaleOut,
@@ -28,7 +31,9 @@ from autoscaler.ruleset import (
     WarmPool,
     leaves,
 )
+from autoscaler.thresholds.likelihood import Likelihood
 from autoscaler.thresholds.robust import Robust
+from autoscaler.thresholds.seasonal import Seasonal
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.thresholds.static import Static
 from autoscaler.types import Offer
@@ -165,6 +170,16 @@ def test_every_section_reaches_its_value() -> None:
         pytest.param(
             "{forecast: other, at: 10m}", Signal("s", forecast="other", ahead_s=600.0), id="ten minutes ahead"
         ),
+        pytest.param(
+            "{forecast: other, of: mean, forecaster: drift}",
+            Signal("s", forecast="other", of="mean", forecaster=Drift()),
+            id="the mean ahead by a forecaster",
+        ),
+        pytest.param(
+            "{forecast: other, forecaster: {use: select, seed: 7, risk: 98%}}",
+            Signal("s", forecast="other", forecaster=Select(seed=7, risk=0.98)),
+            id="a forecaster with settings",
+        ),
     ],
 )
 def test_signals_are_read(signal: str, expected: Signal) -> None:
@@ -196,6 +211,17 @@ def test_ages_of_the_file_are_the_default_of_its_signals() -> None:
         pytest.param(
             "queue: {outside: 3 robust, min_width: 7}", Robust(3.0, min_width=7.0), 3600.0, id="a width in units"
         ),
+        pytest.param("queue: {outside: 3 seasonal}", Seasonal(3.0), 7 * 86400.0, id="seasonal over a week"),
+        pytest.param(
+            "queue: {above: 3 seasonal, lookback: 28d}", Seasonal(3.0), 28 * 86400.0, id="seasonal over four weeks"
+        ),
+        pytest.param(
+            "queue: {above: {use: seasonal, k: 4, window_s: 900}}",
+            Seasonal(4.0, window_s=900.0),
+            7 * 86400.0,
+            id="seasonal as a plug-in with a setting",
+        ),
+        pytest.param("queue: {outside: 3 likelihood}", Likelihood(3.0), 3600.0, id="likelihood over an hour"),
     ],
 )
 def test_thresholds_are_read(test: str, threshold: object, lookback_s: float) -> None:
@@ -324,3 +350,12 @@ def test_a_damaged_file_gives_rules_or_placed_faults_and_never_anything_else(cut
     checked = check_text(EXAMPLE[:cut] + put + EXAMPLE[cut + drop :], file="f.yaml")
     assert (checked.rules is None) == bool(checked.errors)
     assert all(f.line >= 1 and f.column >= 1 and f.text for f in checked.faults)
+
+
+def test_a_replica_says_what_it_runs_and_what_its_users_are_promised() -> None:
+    rules = rules_of(
+        "replica: {gpus: 4, model: llama-3.1-70b, precision: fp8, gpu: A100-80, objective: {itl: 40ms, ttft: 2s},"
+        " request: {input: 512, output: 128}}\n"
+    )
+    assert rules.hosted == Hosted("llama-3.1-70b", "fp8", "A100-80", 4, 0.04, 2.0, None, 512.0, 128.0)
+    assert rules_of("replica: {objective: {itl: off, latency: 1s}}\n").hosted == Hosted(itl_s=None, latency_s=1.0)

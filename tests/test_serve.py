@@ -50,7 +50,8 @@ def test_answers_are_sent_at_once(world: ApiWorld, server: Server) -> None:
     """Without TCP_NODELAY on its connections each answer would wait some 40 ms for the caller's acknowledgement."""
     with httpx.Client(trust_env=False) as client:
         waits = sorted(client.get(f"{server.url}/healthz").elapsed.total_seconds() for _ in range(21))
-    assert waits[10] < 0.03
+    # A machine that is busy makes some of them late, and TCP every one.
+    assert waits[5] < 0.03
 
 
 def test_a_port_in_use_is_an_input_error_that_says_what_to_do(server: Server) -> None:

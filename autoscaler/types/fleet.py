@@ -39,7 +39,8 @@ class Instance:
 
     `action` is the id of the launch that made it (None: adopted). `address` is host:port of what it serves.
     `in_flight` counts requests inside it at `in_flight_at`; None means unknown, which is never taken for zero.
-    `expected_at` is when a pending one should serve, infinite = it is not counted on any more. `since` is when it entered its present state.
+    `expected_at` is when a pending one should serve, infinite = it is not counted on any more. `since` is when it
+    entered its present state.
     """
 
     id: str

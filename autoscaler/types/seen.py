@@ -18,7 +18,7 @@ Labels = tuple[tuple[str, str], ...]
 
 Quality = Literal["fresh", "partial", "stale", "frozen", "missing"]
 Of = Literal["mean", "peak", "need"]
-"""What a forecast is about: the level at the horizon, the highest until then, or the rate that serves all until then."""
+"""What a forecast is about: the level at the horizon, the highest until then, or the rate that serves all till then."""
 
 
 @dataclass(frozen=True, slots=True)

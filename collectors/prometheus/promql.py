@@ -72,7 +72,8 @@ def expression(query: Query, pool_label: str = "pool") -> Expression | None:
     if not found:
         return None
     wanted = _matchers(query, pool_label)
-    ours = ", ".join(f"{name}={_quoted(value)}" for name, value in (query.match or ((pool_label, query.workload or query.pool),)))
+    own = query.match or ((pool_label, query.workload or query.pool),)
+    ours = ", ".join(f"{name}={_quoted(value)}" for name, value in own)
     selectors = [_selector(spelling, wanted) for spelling in found]
     return Expression(
         value=_value(query, found, wanted),
