@@ -120,8 +120,8 @@ def test_a_token_file_that_holds_no_token_is_named(tmp_path: Path, content: byte
 def test_a_page_is_believed_by_the_authority_that_the_target_names(tmp_path: Path, certificate: Path) -> None:
     token = written(tmp_path)
     with guarded(certificate) as url:
-        trusting = Target(url, (("n", "1"),), 0.05, 1.0, token, certificate)
-        with scraping(trusting, Target(url, (("n", "2"),), 0.05, 1.0, token)) as scraper:
+        trusting = Target(url, (("n", "1"),), 0.05, 10.0, token, certificate)
+        with scraping(trusting, Target(url, (("n", "2"),), 0.05, 10.0, token)) as scraper:
             until(lambda: all(s.up or s.error != "not asked yet" for s in scraper.status()), "both were asked")
             by_name = {dict(s.labels)["n"]: s for s in scraper.status()}
             until(lambda: scraper.status()[0].up, "the page of the trusting one")
