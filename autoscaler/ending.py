@@ -6,6 +6,7 @@ taken for every other thread, or between two steps of which the second takes bac
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 from collections.abc import Iterator
@@ -30,7 +31,9 @@ def asked_to_end(
         return
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        asked.set()
+        # A handler may interrupt the main thread inside `asked.wait`, while that holds the lock which `set` takes: set
+        # here, it would wait for itself for ever. The bare thread takes no lock to be started.
+        _thread.start_new_thread(asked.set, ())
         if second_kills:
             signal.signal(number, signal.SIG_DFL)
 

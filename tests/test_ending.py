@@ -27,6 +27,14 @@ def test_a_signal_sets_the_event_and_interrupts_nothing() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_signal_that_comes_while_the_event_is_looked_at_stops_nothing() -> None:
+    """`wait` holds the event's own lock now and then, and a handler runs on the thread that holds it."""
+    with asked_to_end() as asked:
+        with asked._cond:  # type: ignore[attr-defined]  # noqa: SLF001 - the moment cannot be met from outside
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert asked.wait(5.0)
+
+
 def test_somebody_who_takes_things_down_may_ask_not_to_be_killed_by_the_second_signal() -> None:
     with asked_to_end((signal.SIGHUP,), second_kills=False) as asked:
         for _ in range(3):
