@@ -30,7 +30,7 @@ def test_a_signal_sets_the_event_and_interrupts_nothing() -> None:
 def test_a_signal_that_comes_while_the_event_is_looked_at_stops_nothing() -> None:
     """`wait` holds the event's own lock now and then, and a handler runs on the thread that holds it."""
     with asked_to_end() as asked:
-        with asked._cond:  # type: ignore[attr-defined]  # noqa: SLF001 - the moment cannot be met from outside
+        with asked._cond:  # type: ignore[attr-defined]
             os.kill(os.getpid(), signal.SIGTERM)
         assert asked.wait(5.0)
 
