@@ -5,7 +5,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,8 @@ class Guarded(BaseHTTPRequestHandler):
 
 @contextmanager
 def guarded(certificate: Path | None = None) -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Guarded)
+    # Each connection has a thread: one that is kept open must not keep the others out.
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
