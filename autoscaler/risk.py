@@ -11,7 +11,7 @@ import math
 from dataclasses import replace
 
 from autoscaler.policies.target import CAPACITY, Target
-from autoscaler.ruleset import Objective, RuleSet, Signal
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.types import Decision, Outlook, Reading, Risk
 
 START = 5.0
@@ -108,12 +108,7 @@ def _waited_too_long(rules: RuleSet, decision: Decision) -> bool | None:
     capacity = _known(decision, CAPACITY)
     if waiting is None or capacity is None:
         return None
-    return waiting > objective_s(rules.objective) * capacity * decision.ready
-
-
-def objective_s(objective: Objective) -> float:
-    """The longest wait that is no violation, seconds."""
-    return objective.wait_s
+    return waiting > rules.objective.wait_s * capacity * decision.ready
 
 
 def _known(decision: Decision, name: str | None) -> float | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoscaler.cli.client import JsonOption
+from autoscaler.cli.durations import between
 from autoscaler.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,12 +87,12 @@ def backtest(
         policy=policy,
         league=league,
         capacity=capacity,
-        boot_s=None if boot is None else _duration("--boot", boot, 0.0, MAX_BOOT_S),
+        boot_s=None if boot is None else between("--boot", boot, 0.0, MAX_BOOT_S),
         start=start,
         low=low,
         high=high,
-        tick_s=None if tick is None else _duration("--tick", tick, MIN_TICK_S, MAX_TICK_S),
-        warmup_s=None if warmup is None else _duration("--warmup", warmup, 0.0, MAX_WARMUP_S),
+        tick_s=None if tick is None else between("--tick", tick, MIN_TICK_S, MAX_TICK_S),
+        warmup_s=None if warmup is None else between("--warmup", warmup, 0.0, MAX_WARMUP_S),
         out=out,
     )
     _check(asked)
@@ -113,16 +114,3 @@ def _check(asked: Asked) -> None:
         raise InputError(f"--out {asked.out}: is a file; name a folder, it is made if need be")
     if asked.out is not None and not asked.out.absolute().parent.is_dir():
         raise InputError(f"--out {asked.out}: the folder that it would lie in does not exist; make it or name another")
-
-
-def _duration(option: str, text: str, least_s: float, most_s: float) -> float:
-    from autoscaler import units
-
-    try:
-        found = units.duration_s(text)
-    except ValueError as error:
-        raise InputError(f"{option}: {error}") from error
-    if not least_s <= found <= most_s:
-        least, most = units.duration_text(least_s), units.duration_text(most_s)
-        raise InputError(f"{option}: {text} is not between {least} and {most}; write another")
-    return found

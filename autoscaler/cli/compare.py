@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoscaler.cli.client import DEFAULT_URL, CaOption, JsonOption, TokenFileOption, UrlOption, connect
+from autoscaler.cli.durations import between
 from autoscaler.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,17 +108,17 @@ def compare(
     wanted = Wanted(
         rules_a=_file(rules_a),
         rules_b=_file(rules_b),
-        since_s=_duration("--since", since, MIN_SINCE_S, MAX_SINCE_S),
+        since_s=between("--since", since, MIN_SINCE_S, MAX_SINCE_S),
         data=data,
         config=config,
         client=connect(url, token_file, ca) if server else None,
         trace=trace,
         column=column,
         capacity=capacity,
-        boot_s=None if boot is None else _duration("--boot", boot, 0.0, DAY_S),
+        boot_s=None if boot is None else between("--boot", boot, 0.0, DAY_S),
         start=start,
         high=high,
-        warmup_s=None if warmup is None else _duration("--warmup", warmup, 0.0, MAX_SINCE_S),
+        warmup_s=None if warmup is None else between("--warmup", warmup, 0.0, MAX_SINCE_S),
         out=out,
     )
     _check(wanted)
@@ -142,16 +143,3 @@ def _file(path: Path) -> Path:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name one rule file in it")
     return path
-
-
-def _duration(option: str, text: str, least_s: float, most_s: float) -> float:
-    from autoscaler import units
-
-    try:
-        found = units.duration_s(text)
-    except ValueError as error:
-        raise InputError(f"{option}: {error}") from error
-    if not least_s <= found <= most_s:
-        least, most = units.duration_text(least_s), units.duration_text(most_s)
-        raise InputError(f"{option}: {text} is not between {least} and {most}; write another")
-    return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoscaler.cli.client import JsonOption
+from autoscaler.cli.durations import between
 from autoscaler.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def simulate(
     from autoscaler.rulefile.reader import Defaults, read_rules
 
     _check_journal(journal)
-    seconds = _duration("--for", lasts, MIN_S, MAX_S)
-    boot_s = None if boot is None else _duration("--boot", boot, 0.0, MAX_BOOT_S)
+    seconds = between("--for", lasts, MIN_S, MAX_S)
+    boot_s = None if boot is None else between("--boot", boot, 0.0, MAX_BOOT_S)
     if capacity is not None and not 0 < capacity <= 1e6:
         raise InputError(f"--capacity: {capacity:g} requests/s is not above 0; leave it out to take the rule file's")
     if rules.is_dir():
@@ -93,19 +94,6 @@ def _check_journal(path: Path | None) -> None:
         raise InputError(f"--journal {path} exists; name a new file, a simulation never adds to a journal")
     if not path.absolute().parent.is_dir():
         raise InputError(f"--journal {path}: its folder does not exist; make it or name another file")
-
-
-def _duration(option: str, text: str, least_s: float, most_s: float) -> float:
-    from autoscaler import units
-
-    try:
-        found = units.duration_s(text)
-    except ValueError as error:
-        raise InputError(f"{option}: {error}") from error
-    if not least_s <= found <= most_s:
-        least, most = units.duration_text(least_s), units.duration_text(most_s)
-        raise InputError(f"{option}: {text} is not between {least} and {most}; write another")
-    return found
 
 
 def _play(ruled: RuleSet, given: Setting) -> Played:
