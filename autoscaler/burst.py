@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from autoscaler.judge import before
+from autoscaler.movement import BurstGuard
 from autoscaler.policies.target import BEYOND_ANY_POOL, Target
-from autoscaler.ruleset import BurstGuard, RuleSet
+from autoscaler.ruleset import RuleSet
 from autoscaler.types import Burst, Decision, Memory, World
 
 

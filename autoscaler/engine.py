@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from autoscaler import limits
+from autoscaler.conditions import leaves
 from autoscaler.judge import judge
 from autoscaler.measure import measure
 from autoscaler.memory import awake
-from autoscaler.ruleset import RuleSet, leaves
+from autoscaler.ruleset import RuleSet
 from autoscaler.stages import release
 from autoscaler.types import (
     Decision,

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from autoscaler.ruleset import Condition, Group, RuleSet, Test
+from autoscaler.conditions import Condition, Group, Test
+from autoscaler.ruleset import RuleSet
 from autoscaler.types import Frame, Judged, Memory, Reading, Verdict, World
 from autoscaler.words import amount
 

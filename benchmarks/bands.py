@@ -21,8 +21,9 @@ import numpy as np
 
 from autoscaler.alerts import due, follow
 from autoscaler.clock import cpu_seconds, monotonic
+from autoscaler.movement import Bounds
 from autoscaler.ports import Threshold
-from autoscaler.ruleset import Bounds, RuleSet, SeriesAlert
+from autoscaler.ruleset import RuleSet, SeriesAlert
 from autoscaler.thresholds.robust import Robust
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.thresholds.static import Static

@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 
 from autoscaler.board import Board, PoolView
 from autoscaler.clock import SystemClock, monotonic
+from autoscaler.conditions import Condition, Test
 from autoscaler.dispatch import Threaded
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
+from autoscaler.movement import Bounds
 from autoscaler.notify import Notifier
 from autoscaler.policies.step import Step
 from autoscaler.ports import Collector
-from autoscaler.ruleset import Bounds, Condition, Rule, RuleSet, Signal, Test
+from autoscaler.ruleset import Rule, RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.thresholds.static import Static
 from autoscaler.timetable import Timetable

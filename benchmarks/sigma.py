@@ -21,7 +21,8 @@ import numpy as np
 
 from autoscaler.alerts import due, follow
 from autoscaler.clock import cpu_seconds, monotonic
-from autoscaler.ruleset import Bounds, RuleSet, SeriesAlert
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet, SeriesAlert
 from autoscaler.store import Store
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.types import Alert, Batch, SeriesKey

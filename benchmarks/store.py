@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from autoscaler.clock import cpu_seconds, monotonic
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.store.daystore import DayStore, Point
 from autoscaler.types import Batch, Labels, SeriesKey

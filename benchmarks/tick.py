@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from autoscaler.clock import SimClock, cpu_seconds, monotonic
+from autoscaler.conditions import Condition, Test
 from autoscaler.dispatch import Inline
 from autoscaler.engine import decide
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.memory import remember
+from autoscaler.movement import Bounds
 from autoscaler.planner import plan
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
-from autoscaler.ruleset import Bounds, Condition, Rule, RuleSet, Signal, Test
+from autoscaler.ruleset import Rule, RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.store.daystore import DayStore, Point
 from autoscaler.thresholds.sigma import Sigma

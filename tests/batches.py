@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.types import Batch, Frame, Labels, SeriesKey
 

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.alerts import MOVED, Terms, advance, due, follow
-from autoscaler.ruleset import Bounds, Condition, Rule, RuleSet, Test
+from autoscaler.conditions import Condition, Test
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import Rule, RuleSet
 from autoscaler.sight import Sight
 from autoscaler.thresholds.static import Static
 from autoscaler.types import Alert, Verdict

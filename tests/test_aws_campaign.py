@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoscaler.ruleset import Bounds, LaunchLimits, RuleSet, ScaleIn
+from autoscaler.movement import Bounds, LaunchLimits, ScaleIn
+from autoscaler.ruleset import RuleSet
 from tests.awsworld import account
 from tests.peers.strict_moto import StrictMoto
 from tests.test_aws_loop import HERE, NEXT, Killed, Service

@@ -12,7 +12,8 @@ import pytest
 from autoscaler.dispatch import Inline
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
-from autoscaler.ruleset import Bounds, LaunchLimits, RuleSet
+from autoscaler.movement import Bounds, LaunchLimits
+from autoscaler.ruleset import RuleSet
 from autoscaler.store import Store
 from autoscaler.types import Action, Fleet, Offer, Outcome
 from providers.aws import AwsProvider

@@ -18,7 +18,8 @@ from autoscaler.baselines.hpa import Hpa
 from autoscaler.baselines.kpa import Kpa
 from autoscaler.baselines.phpa import PhpaLinear
 from autoscaler.baselines.seen import Policy
-from autoscaler.ruleset import Bounds, RuleSet
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet
 from autoscaler.trace import Trace
 
 HOURS = 2

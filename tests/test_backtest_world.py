@@ -12,7 +12,8 @@ from autoscaler.clock import SimClock
 from autoscaler.errors import SigmascaleError
 from autoscaler.journal import Entry
 from autoscaler.ledger import Fleeting
-from autoscaler.ruleset import Bounds, RuleSet
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet
 from autoscaler.signals import metric
 from autoscaler.trace import Trace
 from autoscaler.types import Action, Batch, Decision, Launch, Memory, Offer, Operate, Outcome, Plan, World

@@ -12,7 +12,8 @@ from autoscaler.baselines.adapter import ARRIVALS, BUSY, WAITING, Peer, peer_rul
 from autoscaler.baselines.asked import Asked
 from autoscaler.baselines.hpa import Hpa
 from autoscaler.baselines.seen import Seen
-from autoscaler.ruleset import Bounds, RuleSet
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet
 from autoscaler.types import Fleet, Frame, Instance, Memory, Offer, World
 
 RULES = peer_rules(RuleSet("chat", Bounds(2, 12), capacity=1.0, offers=(Offer("sim", "gpu", lead_time_s=480.0),)))

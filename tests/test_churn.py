@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from autoscaler.clock import SimClock
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.types import Batch
 from collectors.pages.grammar import Malformed

@@ -10,8 +10,9 @@ import duckdb
 import numpy as np
 import pytest
 
+from autoscaler.movement import Bounds
 from autoscaler.queries import definition, queries
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.signals import answer
 from autoscaler.store import Store
 from autoscaler.types import Batch, Frame, Past, SeriesKey

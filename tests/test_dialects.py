@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from autoscaler.conditions import leaves
 from autoscaler.errors import InputError
+from autoscaler.movement import Bounds
 from autoscaler.policies.step import Step
 from autoscaler.rulefile.reader import Defaults, check_file, check_text, read_rules
-from autoscaler.ruleset import Bounds, Rule, RuleSet, leaves
+from autoscaler.ruleset import Rule, RuleSet
 from autoscaler.thresholds.static import Static
 
 DIALECTS = Path(__file__).parent / "data" / "dialects"

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.conditions import Condition, Group, Test
 from autoscaler.engine import decide
 from autoscaler.memory import awake, learn, remember
+from autoscaler.movement import Bounds, ScaleOut
 from autoscaler.policies.step import Step
-from autoscaler.ruleset import Bounds, Condition, Group, Rule, RuleSet, ScaleOut, Test
+from autoscaler.ruleset import Rule, RuleSet
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.types import Capacity, Launch, Memory, Outcome, Override, Plan, Quality, Shortage, World
 from tests.worlds import NOW, OFFER, condition, fleet, frame, instance, queue_step, rules, settled, world

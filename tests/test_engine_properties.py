@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from autoscaler.engine import decide
 from autoscaler.memory import remember
-from autoscaler.ruleset import Bounds, RuleSet, ScaleIn
+from autoscaler.movement import Bounds, ScaleIn
+from autoscaler.ruleset import RuleSet
 from autoscaler.types import Frame, Memory, Plan, Quality, World
 from tests.worlds import NOW, fleet, frame, queue_step, rules, settled, world
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoscaler.engine import decide
 from autoscaler.explain import clock_text, explain, headline, number_text
-from autoscaler.ruleset import ScaleIn, ScaleOut
+from autoscaler.movement import ScaleIn, ScaleOut
 from autoscaler.types import (
     Decision,
     Judged,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from autoscaler.engine import decide
 from autoscaler.limits import push
 from autoscaler.memory import remember
+from autoscaler.movement import Bounds, Flap, ScaleIn, ScaleOut
 from autoscaler.policies.schedule import Schedule
-from autoscaler.ruleset import Bounds, Flap, Rule, ScaleIn, ScaleOut
+from autoscaler.ruleset import Rule
 from autoscaler.types import Memory, Offer, Override, Plan
 from tests.worlds import NOW, fleet, rules, settled, world
 

@@ -17,7 +17,8 @@ from autoscaler.dispatch import Inline, Threaded, Unavailable
 from autoscaler.errors import StorageError
 from autoscaler.journal import Entry, Journal
 from autoscaler.loop import Loop, Stats
-from autoscaler.ruleset import Bounds, Rule, RuleSet
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import Rule, RuleSet
 from autoscaler.sim import SimCluster, Workload
 from autoscaler.simulation import START
 from autoscaler.store import Store

@@ -9,7 +9,7 @@ import pytest
 from autoscaler.engine import decide
 from autoscaler.intents import settle
 from autoscaler.memory import awake, learn, remember
-from autoscaler.ruleset import LaunchLimits, ScaleIn, ScaleOut
+from autoscaler.movement import LaunchLimits, ScaleIn, ScaleOut
 from autoscaler.types import Fleet, Memory, Operate, Outcome, Plan, Shortage
 from tests.worlds import NOW, OFFER, fleet, instance, queue_step, rules, settled, world
 

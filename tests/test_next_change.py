@@ -9,8 +9,9 @@ import pytest
 
 from autoscaler.engine import decide
 from autoscaler.memory import remember
+from autoscaler.movement import Bounds, Flap, ScaleIn, ScaleOut
 from autoscaler.policies.schedule import Schedule
-from autoscaler.ruleset import Bounds, Flap, Rule, RuleSet, ScaleIn, ScaleOut
+from autoscaler.ruleset import Rule, RuleSet
 from autoscaler.types import Decision, Memory, Override, Plan, Shortage
 from tests.worlds import NOW, OFFER, fleet, queue_step, rules, settled, world
 

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from autoscaler.engine import decide
-from autoscaler.ruleset import Bounds, ScaleIn, ScaleOut
+from autoscaler.movement import Bounds, ScaleIn, ScaleOut
 from autoscaler.types import Direction, Memory, Override
 from tests.worlds import NOW, fleet, rules, settled, world
 

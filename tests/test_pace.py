@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.store.pace import Pace
 from autoscaler.types import Frame, Labels

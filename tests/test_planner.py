@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from autoscaler.engine import decide
 from autoscaler.memory import remember
+from autoscaler.movement import Bounds, LaunchLimits, ScaleIn
 from autoscaler.planner import admit, plan
-from autoscaler.ruleset import Bounds, LaunchLimits, RuleSet, ScaleIn
+from autoscaler.ruleset import RuleSet
 from autoscaler.types import (
     Action,
     Decision,

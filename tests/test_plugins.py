@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from autoscaler import plugins
+from autoscaler.conditions import leaves
 from autoscaler.errors import InputError
 from autoscaler.rulefile.reader import read_rules
-from autoscaler.ruleset import leaves
 
 MODULE = """
 import math

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.store.succession import USERS
 from autoscaler.types import Batch, Frame, Labels, SeriesKey

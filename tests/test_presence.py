@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.movement import Bounds
 from autoscaler.presence import Finding, Given, check, gone
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.ruleset import RuleSet, Signal
 from collectors.pages.hints import how_to_get
 
 NOW = 10_000.0

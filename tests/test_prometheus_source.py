@@ -10,8 +10,9 @@ import pytest
 
 from autoscaler.clock import SystemClock
 from autoscaler.measure import newest
+from autoscaler.movement import Bounds
 from autoscaler.queries import queries
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.types import Batch, Past, Query, Reading
 from collectors.prometheus import Prometheus

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autoscaler.movement import Bounds
 from autoscaler.queries import queries
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.signals import answer
 from autoscaler.store import Store
 from autoscaler.types import Batch, Past, SeriesKey

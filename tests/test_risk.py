@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler import risk
+from autoscaler.movement import Bounds
 from autoscaler.policies.target import CAPACITY, Target
-from autoscaler.ruleset import Bounds, Objective, Rule, RuleSet, Signal
+from autoscaler.ruleset import Objective, Rule, RuleSet, Signal
 from autoscaler.types import Decision, Outlook, Quality, Reading, Reason, Risk
 
 DAY = 86400.0

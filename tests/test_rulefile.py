@@ -10,27 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoscaler.conditions import Condition, Group, leaves
 from autoscaler.errors import InputError
 from autoscaler.forecasters.drift import Drift
 from autoscaler.forecasters.select import Select
+from autoscaler.movement import Bounds, BurstGuard, ScaleIn, ScaleOut, WarmPool
 from autoscaler.policies.schedule import Schedule
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
 from autoscaler.rulefile.reader import Defaults, check_file, check_text, read_folder, read_rules, rule_files
-from autoscaler.ruleset import (
-    Bounds,
-    BurstGuard,
-    Condition,
-    Group,
-    Hosted,
-    RuleSet,
-    ScaleIn,
-    ScaleOut,
-    SeriesAlert,
-    Signal,
-    WarmPool,
-    leaves,
-)
+from autoscaler.ruleset import Hosted, RuleSet, SeriesAlert, Signal
 from autoscaler.thresholds.likelihood import Likelihood
 from autoscaler.thresholds.robust import Robust
 from autoscaler.thresholds.seasonal import Seasonal

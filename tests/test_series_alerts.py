@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from autoscaler.alerts import FOLLOWED, due, follow
+from autoscaler.conditions import Condition, Test
+from autoscaler.movement import Bounds
 from autoscaler.ports import Threshold
-from autoscaler.ruleset import Bounds, Condition, Rule, RuleSet, SeriesAlert, Test
+from autoscaler.ruleset import Rule, RuleSet, SeriesAlert
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.thresholds.static import Static
 from autoscaler.types import Alert, Bands, Frame, Quality, SeriesKey, Verdict

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from autoscaler.movement import Bounds
 from autoscaler.policies.target import CAPACITY, Target
-from autoscaler.ruleset import Bounds, Rule, RuleSet, Signal
+from autoscaler.ruleset import Rule, RuleSet, Signal
 from autoscaler.stages import release, spread_of
 from autoscaler.types import Outlook, Proposal, Reading, World
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from autoscaler.engine import decide
 from autoscaler.memory import remember
+from autoscaler.movement import Bounds, ScaleIn
 from autoscaler.policies.target import Target
-from autoscaler.ruleset import Bounds, Rule, RuleSet, ScaleIn, Signal
+from autoscaler.ruleset import Rule, RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.types import Batch, Memory, Plan, World
 from collectors.pages.reader import PageReader

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from autoscaler.conditions import Condition, Test
 from autoscaler.engine import decide
 from autoscaler.journal import DECISION
 from autoscaler.memory import remember
 from autoscaler.policies.step import Step
-from autoscaler.ruleset import Condition, Rule, Signal, Test
+from autoscaler.ruleset import Rule, Signal
 from autoscaler.thresholds.static import Static
 from autoscaler.types import Capacity, Outlook, Plan
 from tests.test_engine import wanted

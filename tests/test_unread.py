@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autoscaler.ruleset import Bounds, RuleSet, Signal
+from autoscaler.movement import Bounds
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.store import Store
 from autoscaler.types import Batch, Frame, SeriesKey
 from collectors.pages.reader import Limits, PageReader, Room

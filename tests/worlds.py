@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from autoscaler.conditions import Condition, Test
+from autoscaler.movement import Bounds, ScaleIn, ScaleOut
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
-from autoscaler.ruleset import Bounds, Condition, Rule, RuleSet, ScaleIn, ScaleOut, Signal, Test
+from autoscaler.ruleset import Rule, RuleSet, Signal
 from autoscaler.thresholds.static import Static
 from autoscaler.types import Fleet, Frame, Instance, InstanceState, Memory, Offer, Quality, World
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator
 
 from autoscaler.backtest.run import Setting, Tested
 from autoscaler.backtest.world import PROVIDED
+from autoscaler.conditions import leaves
 from autoscaler.policies.target import Target
-from autoscaler.ruleset import Rule, RuleSet, leaves
+from autoscaler.ruleset import Rule, RuleSet
 from autoscaler.trace import Trace
 from autoscaler.words import seconds as span
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from autoscaler.baselines.asked import Asked
 from autoscaler.baselines.seen import Policy
 from autoscaler.measure import lead_time_s, measure
+from autoscaler.movement import LaunchLimits
 from autoscaler.policies.target import CAPACITY
-from autoscaler.ruleset import LaunchLimits, RuleSet, Signal
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.types import Decision, Memory, Reading, Reason, World
 
 ARRIVALS, WAITING, BUSY = "arrivals", "waiting", "busy"

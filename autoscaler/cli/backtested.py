@@ -18,8 +18,9 @@ from autoscaler.backtest.files import Source
 from autoscaler.backtest.run import Setting, Tested, backtest
 from autoscaler.backtest.score import DEFAULT_WARMUP_S, warmup_of
 from autoscaler.errors import InputError
+from autoscaler.movement import Bounds
 from autoscaler.rulefile.reader import Defaults, read_rules
-from autoscaler.ruleset import Bounds, RuleSet
+from autoscaler.ruleset import RuleSet
 from autoscaler.trace import Trace, load_trace
 from autoscaler.words import amount
 from autoscaler.words import seconds as span

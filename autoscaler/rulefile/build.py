@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from autoscaler import plugins, signals
+from autoscaler.conditions import Condition, Group, Test
+from autoscaler.movement import Bounds, BurstGuard, Flap, LaunchLimits, ScaleIn, ScaleOut, WarmPool
 from autoscaler.policies.schedule import Schedule
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
@@ -18,23 +20,7 @@ from autoscaler.rulefile.offers import OfferSection
 from autoscaler.rulefile.replica import hosted
 from autoscaler.rulefile.signals import SignalSection, plugged_forecaster
 from autoscaler.rulefile.words import Level, PluggedIn, Spread, Within
-from autoscaler.ruleset import (
-    Bounds,
-    BurstGuard,
-    Condition,
-    Flap,
-    Group,
-    LaunchLimits,
-    Objective,
-    Rule,
-    RuleSet,
-    ScaleIn,
-    ScaleOut,
-    SeriesAlert,
-    Signal,
-    Test,
-    WarmPool,
-)
+from autoscaler.ruleset import Objective, Rule, RuleSet, SeriesAlert, Signal
 from autoscaler.thresholds.likelihood import Likelihood
 from autoscaler.thresholds.robust import Robust
 from autoscaler.thresholds.seasonal import Seasonal

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoscaler.errors import Fault, InputError
+from autoscaler.movement import WarmPool
 from autoscaler.rulefile.reader import Checked, Defaults, check_file
 from autoscaler.rulefile.watch import Change, RuleBook
-from autoscaler.ruleset import SHADOW, RuleSet, WarmPool
+from autoscaler.ruleset import SHADOW, RuleSet
 from autoscaler.types import Offer
 
 

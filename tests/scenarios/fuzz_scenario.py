@@ -10,20 +10,11 @@ from typing import Literal
 import numpy as np
 
 from autoscaler import sim_demand as shape
+from autoscaler.conditions import Condition, Test
+from autoscaler.movement import Bounds, BurstGuard, Flap, LaunchLimits, ScaleIn, ScaleOut
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
-from autoscaler.ruleset import (
-    Bounds,
-    BurstGuard,
-    Condition,
-    Flap,
-    LaunchLimits,
-    Rule,
-    RuleSet,
-    ScaleIn,
-    ScaleOut,
-    Test,
-)
+from autoscaler.ruleset import Rule, RuleSet
 from autoscaler.sim import Demand, Fault, FaultKind
 from autoscaler.simulation import START
 from autoscaler.thresholds.static import Static

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from autoscaler.movement import Bounds, ScaleIn, ScaleOut
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
-from autoscaler.ruleset import Bounds, Rule, RuleSet, ScaleIn, ScaleOut, Signal
+from autoscaler.ruleset import Rule, RuleSet, Signal
 from autoscaler.sim import Demand, Fault, SimCluster, Workload
 from autoscaler.simulation import START, Simulation
 from autoscaler.types import Offer

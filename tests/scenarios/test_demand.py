@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autoscaler import sim_demand as shape
+from autoscaler.movement import Bounds
 from autoscaler.policies.schedule import Schedule
-from autoscaler.ruleset import Bounds, Rule
+from autoscaler.ruleset import Rule
 from autoscaler.simulation import START, Simulation
 from autoscaler.types import Override
 from tests.scenarios.pools import pool, simulate

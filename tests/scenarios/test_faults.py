@@ -9,10 +9,12 @@ import pytest
 
 from autoscaler import sim_demand as shape
 from autoscaler.clock import SimClock
+from autoscaler.conditions import Condition, Test
 from autoscaler.journal import Entry, Journal
+from autoscaler.movement import LaunchLimits
 from autoscaler.policies.step import Step
 from autoscaler.ports import Clock, Collector, Provider
-from autoscaler.ruleset import Condition, LaunchLimits, Rule, Test
+from autoscaler.ruleset import Rule
 from autoscaler.sim import Fault, SimCluster
 from autoscaler.simulation import START, Simulation
 from autoscaler.types import Action, Bands, Batch, Fleet, Frame, Launch, Outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoscaler import sim_demand as shape
-from autoscaler.ruleset import Bounds
+from autoscaler.movement import Bounds
 from autoscaler.sim import Fault
 from autoscaler.simulation import START, Simulation
 from collectors.sim import SimCollector
