@@ -138,13 +138,14 @@ def learn(state: LeadTimes, moment: Moment) -> LeadTimes:
 
 
 def lead_time(state: LeadTimes, offer: OfferKey, now: float, median_s: float | None = None) -> LeadTime:
-    """p50 and p90 of request to serving. median_s: what the offer declares, in place of the prior's median.
+    """p50 and p90 of request to serving, and arrivals by age. median_s: what the offer declares, in place of the
+    prior's median.
 
     Attempts of the narrowest level with 20 of them (faded, half-life 14 d) and a prior that weighs 5. The version says
     which level: `prior`, `learned:aws/p4d.24xlarge/llama:37`.
     """
     timed, version = _evidence(state, offer, now, median_s)
-    return LeadTime(quantile(timed, 0.5), quantile(timed, 0.9), version)
+    return LeadTime(quantile(timed, 0.5), quantile(timed, 0.9), version, _arrivals(timed))
 
 
 def lead_time_s(state: LeadTimes, offer: OfferKey, now: float, share: float, median_s: float | None = None) -> float:
@@ -160,26 +161,6 @@ def remaining_s(
     Infinite when nothing that was ever seen took so long: it should no longer be counted on.
     """
     return remaining(_evidence(state, offer, now, median_s)[0], age_s, share)
-
-
-def arrivals(
-    state: LeadTimes, offer: OfferKey, now: float, median_s: float | None = None
-) -> tuple[tuple[float, float], ...]:
-    """(age, seconds from the request by which 90 % of those serve that did not at that age), at most 32 rows.
-
-    The last row is infinite: nothing that was ever seen took longer than its age.
-    """
-    timed, _ = _evidence(state, offer, now, median_s)
-    ages = [0.0, *sorted({t.seconds for t in timed if t.served and t.seconds > 0})]
-    if len(ages) > ARRIVALS:
-        kept = np.linspace(0, len(ages) - 1, ARRIVALS).round().astype(int)
-        ages = [ages[k] for k in kept]
-    rows: list[tuple[float, float]] = []
-    for age, left in zip(ages, remaining_at(timed, ages, 0.9), strict=True):
-        total = age + left
-        if not rows or total > rows[-1][1]:
-            rows.append((age, total))
-    return tuple(rows)
 
 
 def success_ratio(state: LeadTimes, offer: OfferKey, now: float) -> float:
@@ -249,6 +230,23 @@ def _evidence(state: LeadTimes, offer: OfferKey, now: float, median_s: float | N
     own = (attempt.timed(now) for attempt in state.attempts.get(offer, {}).values())
     few = tuple(t for t in own if t is not None)
     return few + prior, f"prior:{len(few)}" if few else "prior"
+
+
+def _arrivals(timed: tuple[Timed, ...]) -> tuple[tuple[float, float], ...]:
+    """(age, seconds from the request by which 90 % of those serve that did not at that age), at most 32 rows.
+
+    The last row is infinite: nothing that was ever seen took longer than its age.
+    """
+    ages = [0.0, *sorted({t.seconds for t in timed if t.served and t.seconds > 0})]
+    if len(ages) > ARRIVALS:
+        kept = np.linspace(0, len(ages) - 1, ARRIVALS).round().astype(int)
+        ages = [ages[k] for k in kept]
+    rows: list[tuple[float, float]] = []
+    for age, left in zip(ages, remaining_at(timed, ages, 0.9), strict=True):
+        total = age + left
+        if not rows or total > rows[-1][1]:
+            rows.append((age, total))
+    return tuple(rows)
 
 
 def _prior(median_s: float) -> tuple[Timed, ...]:

@@ -30,8 +30,8 @@ class Signal:
     counter over a window. quantile with over_s: from histogram buckets; quantile with aggregate="quantile": across
     series. forecast: the signal to look ahead on, `ahead_s` seconds (None = one lead time), `of` the mean around that
     time or the peak until then, by this forecaster (None = `select`); steered: its quantile follows what users had to
-    wait (`risk.py`). max_age_s None means three sampling intervals.
-    fallback: signals asked in order when this one is missing; they may only raise.
+    wait (`risk.py`); unusual: (since, until) of what it does not learn from. max_age_s None means three sampling
+    intervals. fallback: signals asked in order when this one is missing; they may only raise.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Signal:
     of: Of = "peak"
     steered: bool = False
     forecaster: Forecaster | None = None
+    unusual: tuple[tuple[float, float], ...] = ()
     max_age_s: float | None = None
     max_hold_s: float = 300.0
     fallback: tuple[str, ...] = ()

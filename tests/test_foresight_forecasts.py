@@ -106,14 +106,26 @@ def test_a_forecaster_that_fails_later_leaves_the_last_outlook_until_it_is_too_o
     assert "which is too long" in seen[1].detail
 
 
-def test_a_model_is_made_anew_when_its_history_grew_by_a_tenth_but_not_within_the_hour() -> None:
-    foresight = worker(foreseeing(Steady()), store_with(lambda _: 40.0, 2.0))
-    for minute in range(0, 6 * 60, 5):
+@pytest.mark.parametrize(
+    ("days", "hours"),
+    [
+        pytest.param(0.25, 1.0, id="a tenth of six hours is less than the hour"),
+        pytest.param(0.9, 2.2, id="a tenth on the first day"),
+        pytest.param(2.0, 12.0, id="a quarter after it"),
+        pytest.param(6.0, 24.0, id="a day at most"),
+    ],
+)
+def test_a_model_is_made_anew_when_its_history_grew_by_a_part(days: float, hours: float) -> None:
+    foresight = worker(foreseeing(Steady()), store_with(lambda _: 40.0, days))
+    fits = []
+    for minute in range(0, round(hours * 1.3 * 60), 10):
+        before = foresight.counts().fits
         foresight.store.fill(past(lambda _: 40.0, 0.01, NOW + 60 * minute))
         foresight.work(NOW + 60 * minute)
-    # A tenth of two days is 4.8 hours, give or take the tenth by which pools are spread.
-    assert foresight.counts().fits == 2
-    assert foresight.counts().outlooks == 72
+        fits += [minute / 60] if foresight.counts().fits > before else []
+    # Pools are spread by a tenth.
+    assert fits[:2] == [0.0, pytest.approx(hours, rel=0.12, abs=0.2)]
+    assert foresight.counts().outlooks == len(range(0, round(hours * 1.3 * 60), 10))
 
 
 def test_another_forecaster_or_a_much_longer_horizon_makes_the_model_anew_at_once() -> None:
@@ -237,14 +249,16 @@ def test_a_process_of_its_own_says_what_the_bench_says_and_ends_when_it_is_told(
 
 
 @pytest.mark.parametrize(
-    ("forecaster", "text"),
+    ("forecaster", "limit_s", "text"),
     [
-        pytest.param(Dying(), "the process of the forecasts ended", id="a forecaster that kills its process"),
-        pytest.param(Endless(), "no answer within 1 s", id="a forecaster that never ends"),
+        pytest.param(Dying(), 60.0, "the process of the forecasts ended", id="a forecaster that kills its process"),
+        pytest.param(Endless(), 1.0, "no answer within 1 s", id="a forecaster that never ends"),
     ],
 )
-def test_a_process_that_dies_or_hangs_is_replaced_and_the_pool_has_no_forecast(forecaster: object, text: str) -> None:
-    modeller = Apart(fit_limit_s=1.0)
+def test_a_process_that_dies_or_hangs_is_replaced_and_the_pool_has_no_forecast(
+    forecaster: object, limit_s: float, text: str
+) -> None:
+    modeller = Apart(fit_limit_s=limit_s)
     try:
         with structlog.testing.capture_logs() as logs:
             foresight = worker(foreseeing(forecaster), modeller=modeller)
@@ -252,6 +266,7 @@ def test_a_process_that_dies_or_hangs_is_replaced_and_the_pool_has_no_forecast(f
         assert text in logs[0]["problem"]
         assert foresight.learned("chat").outlooks == {}
         modeller._started_at = None  # as if the wait between two starts were over
+        modeller.fit_limit_s = 60.0
         good = worker(foreseeing(Drift()), modeller=modeller)
         good.work(NOW)
         assert "ahead" in good.learned("chat").outlooks

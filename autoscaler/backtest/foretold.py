@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoscaler.backtest.fluid import Demand
 from autoscaler.forecasters.grid import Grid, grid_of
 from autoscaler.forecasters.needed import Needed
-from autoscaler.foresight.forecasts import FIT_S, GREW, RECENT_S, even
+from autoscaler.foresight.forecasts import FIT_S, RECENT_S, even, kept_s
 from autoscaler.foresight.modeller import Bench, Failure, Question
 from autoscaler.ports import Forecaster
 from autoscaler.ruleset import RuleSet
@@ -121,7 +121,7 @@ def _asked(model: Needed, coming: Coming, question: Question, at: float) -> _Ans
     asked, step_s = (question.horizons_s, question.quantiles), model.history.step_s
     known_s = step_s * float(np.count_nonzero(np.isfinite(model.history.values)))
     # An old model that could not be made anew is asked by the hour.
-    left_s = model.history.end_at + LONGER * max(FIT_S[0], min(GREW * known_s, FIT_S[1])) - at
+    left_s = model.history.end_at + LONGER * kept_s(known_s) - at
     last = float(coming.at[-1]) if coming.at.size else -math.inf
     buckets = math.floor(min(max(left_s, FIT_S[0]), last - at) / step_s + 1e-6)
     some = coming.between(at - RECENT_S, at + step_s * max(0, buckets))

@@ -17,6 +17,9 @@ from autoscaler.types import Frame
 
 WEEK_S = 7 * DAY_S
 POWERS = (0.25, 0.5, 0.75, 1.0)
+SEASONS_BACK = 3
+"""Where yesterday is a gap the day before it stands in, and one more."""
+
 WIDEST = 4.0
 """Growth of a season beyond this factor either way is taken for an accident of its day."""
 
@@ -44,6 +47,13 @@ class _Shape:
         level = window_level(grid, origins, ANCHOR_S)
         if not self.power:
             return level
-        earlier, came = season_before(grid, target, origins, self.period_s)
-        ratio = (came + self.floor) / (window_mean(grid, earlier, ANCHOR_S) + self.floor)
+        ratio = np.full(len(origins), np.nan)
+        for season in range(SEASONS_BACK):
+            open_ = np.flatnonzero(~np.isfinite(ratio))
+            if not open_.size:
+                break
+            earlier, came = season_before(
+                grid, target, origins[open_] - season * grid.steps(self.period_s), self.period_s
+            )
+            ratio[open_] = (came + self.floor) / (window_mean(grid, earlier, ANCHOR_S) + self.floor)
         return level * np.clip(np.where(np.isfinite(ratio), ratio, 1.0), 1.0 / WIDEST, WIDEST) ** self.power

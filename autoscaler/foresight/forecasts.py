@@ -1,7 +1,8 @@
 """When each forecast signal's model is made anew and asked, and what becomes of what it says.
 
-A model is made anew when its history grew by a tenth, at least an hour and at most a day after the time before; it is
-asked about once a minute. What fails, is late or says nothing that can be used leaves the last outlook, which ages.
+A model is made anew when its history grew by a tenth, after its first day by a quarter, at least an hour and at most a
+day after the time before; it is asked about once a minute. What fails, is late or says nothing that can be used leaves
+the last outlook, which ages.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from autoscaler.clock import monotonic
 from autoscaler.forecasters.grid import grid_of
 from autoscaler.foresight.modeller import Failure, Modeller, Question
 from autoscaler.foresight.rows import outlook_row
+from autoscaler.foresight.unusual import without
 from autoscaler.foresight.wishes import Wish, spread
 from autoscaler.journal_learned import Lesson
 from autoscaler.store import Store
@@ -26,7 +28,8 @@ from autoscaler.types import Frame, Outlook
 
 log = structlog.get_logger()
 
-GREW = 0.1
+GREW = (0.1, 0.25)
+YOUNG_S = 86400.0
 FIT_S = (3600.0, 86400.0)
 HISTORY_S = 22 * 86400.0
 RECENT_S = 26 * 3600.0
@@ -132,7 +135,7 @@ class Forecasts:
             return None
         course.missed, course.ask_at = 0, now
         course.told.pop("fit", None)
-        period_s = max(FIT_S[0], min(GREW * known_s, FIT_S[1]))
+        period_s = kept_s(known_s)
         # Spread over a fifth of the period, so that pools that started together are not always learned together.
         course.fit_at = now + period_s * (0.9 + 0.2 * spread(wish.key))
         course.by, course.horizon_s = _by(wish), wish.horizons_s[-1]
@@ -166,7 +169,7 @@ class Forecasts:
         at, values = self.store.history(wish.pool, wish.source, since, math.nextafter(now, math.inf))
         if at.size < LEAST_BUCKETS:
             return None
-        return even(at, values)
+        return without(even(at, values), wish.unusual, now)
 
     def _failed(self, wish: Wish, what: str, problem: Failure) -> None:
         self.counts.failures[what] += 1
@@ -174,6 +177,11 @@ class Forecasts:
         if told.get(what) != problem.text:  # once, not every minute
             log.error("no forecast", pool=wish.pool, signal=wish.signal, failed=what, problem=problem.text)
         told[what] = problem.text
+
+
+def kept_s(known_s: float) -> float:
+    """How long a model that learned from so many seconds of history is kept."""
+    return max(FIT_S[0], min(GREW[known_s >= YOUNG_S] * known_s, FIT_S[1]))
 
 
 def even(at: Float64s, values: Float64s) -> Frame:

@@ -10,7 +10,7 @@ from autoscaler.foresight.launches import Open, fold, offer_key, unfinished
 from autoscaler.foresight.rows import launches_of, launches_row, lead_time_of, lead_time_row
 from autoscaler.foresight.seen import Seen
 from autoscaler.journal_learned import Lesson
-from autoscaler.leadtime import LeadTimes, OfferKey, arrivals, drift, drifted, lead_time, learn, success_ratio
+from autoscaler.leadtime import LeadTimes, OfferKey, drift, drifted, lead_time, learn, success_ratio
 from autoscaler.ruleset import RuleSet
 from autoscaler.types import LeadTime, Offer
 
@@ -20,10 +20,11 @@ TELL_S = 600.0
 
 @dataclass(slots=True)
 class Told:
-    """What is known of the offers of one pool, and when it is told again."""
+    """What is known of the offers of one pool, when it was told, and when it was last looked at what moved."""
 
     rules: RuleSet | None = None
     at: float = -math.inf
+    looked_at: float = -math.inf
     taken: int = -1
     lead_times: dict[str, LeadTime] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
@@ -68,8 +69,9 @@ class Leads:
         if told.rules is rules and told.taken == self.state.taken and told.at <= now < told.at + TELL_S:
             return []
         first = told.rules is None and bool(told.lead_times)
+        if told.rules is not rules or not told.looked_at <= now < told.looked_at + TELL_S:
+            told.looked_at, told.moved = now, self._moved(rules, now)
         told.rules, told.at, told.taken = rules, now, self.state.taken
-        told.moved = self._moved(rules, now)
         if first and told.lead_times.keys() >= {o.key for o in rules.offers}:
             # After a restart the last ones count until something is learned, or some time has passed.
             return []
@@ -79,9 +81,8 @@ class Leads:
             for name, key, median_s in self._keys(offer, rules):
                 names.add(name)
                 found = lead_time(self.state, key, now, median_s)
-                found = LeadTime(
-                    round(found.p50_s, 1), round(found.p90_s, 1), found.version, self._arrivals(key, now, median_s)
-                )
+                within = tuple((round(age, 1), round(total, 1)) for age, total in found.arrivals)
+                found = LeadTime(round(found.p50_s, 1), round(found.p90_s, 1), found.version, within)
                 if told.lead_times.get(name) != found:
                     told.lead_times[name] = found
                     lessons.append(lead_time_row(rules.pool, name, found, now))
@@ -129,10 +130,6 @@ class Leads:
         warm = offer_key(offer, rules, warm=True)
         if warm in self.state.attempts:
             yield f"{offer.key}/warm", warm, None
-
-    def _arrivals(self, key: OfferKey, now: float, median_s: float | None) -> tuple[tuple[float, float], ...]:
-        found = arrivals(self.state, key, now, median_s)
-        return tuple((round(age, 1), round(total, 1)) for age, total in found)
 
     def _known(self, offer: OfferKey, attempt: str) -> bool:
         return attempt in self.state.attempts.get(offer, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,7 +27,9 @@ ATTEMPTS: TypeAdapter[dict[str, Attempt]] = TypeAdapter(dict[str, Attempt])
 
 def outlook_row(pool: str, name: str, outlook: Outlook) -> Lesson:
     """One outlook; a cell without a forecast is null."""
-    return Lesson(pool, "outlook", name, outlook.version, outlook.at, _text(asdict(outlook)))
+    # Not through `asdict`, which copies: this is written once a minute for every pool.
+    body = {each.name: getattr(outlook, each.name) for each in fields(outlook)}
+    return Lesson(pool, "outlook", name, outlook.version, outlook.at, _text(body))
 
 
 def outlook_of(lesson: Lesson) -> Outlook | None:
@@ -80,7 +82,10 @@ def launches_of(lesson: Lesson) -> tuple[OfferKey, dict[str, Attempt]] | None:
 
 
 def _text(body: Any) -> str:
-    return json.dumps(_finite(body), separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(body, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(body), separators=(",", ":"), allow_nan=False)
 
 
 def _finite(body: Any) -> Any:

@@ -26,7 +26,10 @@ KINDS: Mapping[Of, tuple[Of, ...]] = {"mean": ("mean", "peak"), "peak": ("peak",
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One forecast signal. horizons_s: that of the signal, then the time in which a mistake could not be repaired."""
+    """One forecast signal. horizons_s: that of the signal, then the time in which a mistake could not be repaired.
+
+    unusual: (since, until) of what is not learned from.
+    """
 
     pool: str
     signal: str
@@ -35,6 +38,7 @@ class Wish:
     horizons_s: tuple[float, ...]
     quantiles: tuple[float, ...]
     forecaster: Forecaster
+    unusual: tuple[tuple[float, float], ...] = ()
 
     @property
     def key(self) -> str:
@@ -61,7 +65,9 @@ def wishes(rules: RuleSet, lead_times: Mapping[str, LeadTime]) -> tuple[Wish, ..
         quantiles = tuple(sorted({*QUANTILES, signal.quantile or 0.5, *(risk.QUANTILES if signal.steered else ())}))
         kinds = KINDS[signal.of]
         forecaster = _aimed(signal.forecaster or _default(), horizons_s, kinds)
-        found.append(Wish(rules.pool, signal.name, signal.forecast, kinds, horizons_s, quantiles, forecaster))
+        found.append(
+            Wish(rules.pool, signal.name, signal.forecast, kinds, horizons_s, quantiles, forecaster, signal.unusual)
+        )
     return tuple(found)
 
 

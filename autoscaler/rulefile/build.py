@@ -15,6 +15,7 @@ from autoscaler.policies.target import Target
 from autoscaler.ports import Policy, Threshold
 from autoscaler.rulefile.actions import RuleSection
 from autoscaler.rulefile.conditions import Deviation, Part, When
+from autoscaler.rulefile.days import spans
 from autoscaler.rulefile.model import AlertSection, In, Out, PoolFile
 from autoscaler.rulefile.offers import OfferSection
 from autoscaler.rulefile.replica import hosted
@@ -145,6 +146,7 @@ def _signal(name: str, section: SignalSection, model: PoolFile) -> Signal:
         ahead_s=section.at,
         of=section.of,  # type: ignore[arg-type]
         forecaster=plugged_forecaster(section),
+        unusual=spans(section.unusual_days, section.timezone),
         max_age_s=section.max_age if section.max_age is not None else model.data.max_age,
         max_hold_s=section.max_hold if section.max_hold is not None else model.data.max_hold,
         fallback=tuple(section.fallback),

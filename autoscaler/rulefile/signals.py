@@ -12,12 +12,14 @@ from autoscaler.rulefile.section import Faults, Section, key, wrong
 from autoscaler.rulefile.words import (
     Aggregation,
     Ahead,
+    DaysOf,
     Duration,
     ForecasterOf,
     Labels,
     QuantileOf,
     SignalName,
     Text,
+    ZoneOf,
     choice,
 )
 
@@ -50,6 +52,10 @@ class SignalSection(Section):
         "rate of work at which nothing waits longer than 5 s until then.",
     )
     forecaster: ForecasterOf = key("select", "Who forecasts: a name, or {use: NAME, setting: value}.")
+    unusual_days: list[DaysOf] = key(
+        [], "Days that a forecast does not learn from: a day, or the first/last of several."
+    )
+    timezone: ZoneOf = key("UTC", "Whose midnights unusual_days begin and end at, an IANA name.")
     max_age: Duration | None = key(None, "As data.max_age, for this signal.")
     max_hold: Duration | None = key(None, "As data.max_hold, for this signal.")
     fallback: list[SignalName] = key([], "Signals asked in order while this one is missing; they may only raise.")
@@ -67,7 +73,7 @@ class SignalSection(Section):
 
     def _out_of_place(self, source: str) -> Faults:
         fits = {"where": "metric", "aggregate": "metric", "rate": "metric", "over": "metric", "at": "forecast"}
-        fits |= {"of": "forecast", "forecaster": "forecast"}
+        fits |= dict.fromkeys(("of", "forecaster", "unusual_days", "timezone"), "forecast")
         fits |= {"quantile": source} if source != "promql" else {"quantile": "metric"}
         given = self.model_fields_set
         return [

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
 from autoscaler import units
+from autoscaler.rulefile.days import days, zone
 from autoscaler.rulefile.section import did_you_mean
 
 T = TypeVar("T")
@@ -274,6 +277,8 @@ LimitOf = Annotated[
 ForecasterOf = Annotated[PluggedIn, PlainValidator(_plugged_in), _schema("plug-in", "string", "object")]
 SeverityOf = Annotated[str, *choice("info", "warning", "critical")]
 _WORD_SCHEMA = {"type": ["string", "number", "boolean"]}
+DaysOf = Annotated[tuple[date, date], word(days, "2026-12-24"), _schema("days", "string")]
+ZoneOf = Annotated[ZoneInfo, word(zone, "Europe/Berlin"), _schema("time zone", "string")]
 Words = Annotated[
     list[Text],
     BeforeValidator(one_or_list),
