@@ -8,21 +8,22 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 
-from autoscaler import plugins, signals
-from autoscaler.errors import Fault, InputError
+from autoscaler import signals
+from autoscaler.errors import Fault
 from autoscaler.rulefile.build import Defaults, alert_name, offers
-from autoscaler.rulefile.conditions import TESTS, Deviation, Part, TestSection
+from autoscaler.rulefile.conditions import Deviation
+from autoscaler.rulefile.findings import Finding, tests, tests_of
+from autoscaler.rulefile.installed import installed
 from autoscaler.rulefile.model import PoolFile
 from autoscaler.rulefile.offers import AT_HAND
 from autoscaler.rulefile.replica import model_faults
 from autoscaler.rulefile.section import did_you_mean
 from autoscaler.rulefile.signals import SignalSection
 from autoscaler.rulefile.signalunits import unit_fault, unit_of, unit_of_metric
-from autoscaler.rulefile.words import Level, Limit, PluggedIn, Within
+from autoscaler.rulefile.words import Level, Limit, Within
 from autoscaler.units import Quantity
 from autoscaler.yamltree import Tree, Way
 
-Finding = tuple[Way, str]
 SHOWN = 12
 RESERVED_RULES = ("scale_in",)
 
@@ -39,7 +40,7 @@ def check(model: PoolFile, tree: Tree, defaults: Defaults, *, short: bool = Fals
         *_targets(model),
         *_alerts(model),
         *_contradictions(model),
-        *_plugins(model),
+        *installed(model),
     ]
     return [tree.fault(way, text) for way, text in findings]
 
@@ -159,24 +160,6 @@ def _rules(model: PoolFile) -> Iterator[Finding]:
         seen.setdefault(rule.name, index)
 
 
-def tests(model: PoolFile) -> Iterator[tuple[Way, str, TestSection]]:
-    """Every test of the rules and of scale-in: where it stands, its signal, what it says."""
-    for index, rule in enumerate(model.rules):
-        if rule.when is not None:
-            yield from tests_of(rule.when, ("rules", index, "when"))
-    if model.scale_in.when is not None:
-        yield from tests_of(model.scale_in.when, ("scale_in", "when"))
-
-
-def tests_of(part: Part, way: Way) -> Iterator[tuple[Way, str, TestSection]]:
-    """The tests of one condition."""
-    for name, test in part.tests.items():
-        yield (*way, TESTS, name), name, test
-    for word in ("all", "any", "of"):
-        for index, inner in enumerate(getattr(part, word) or ()):
-            yield from tests_of(inner, (*way, word, index))
-
-
 def _conditions(model: PoolFile) -> Iterator[Finding]:
     for way, name, test in tests(model):
         if name not in model.signals:
@@ -263,30 +246,6 @@ def _contradictions(model: PoolFile) -> Iterator[Finding]:
         if out is not None and isinstance(test.below, Level) and test.below.at.value > out.at.value:
             text = f"{test.below.text} is more than {out.text}, above which {name} scales out; values between do both"
             yield (*way, "below"), f"{text}: lower it"
-
-
-def _plugins(model: PoolFile) -> Iterator[Finding]:
-    """Installed thresholds, policies and forecasters must exist and take their settings."""
-    for way, _, test in [*tests(model), *((("alerts", i), "", a) for i, a in enumerate(model.alerts))]:
-        limit = getattr(test, test.direction)
-        if isinstance(limit, PluggedIn):
-            yield from _buildable((*way, test.direction), "thresholds", limit.name, dict(limit.settings))
-    for index, rule in enumerate(model.rules):
-        if rule.policy is not None:
-            settings = rule.policy.model_extra or {}
-            yield from _buildable(("rules", index, "policy"), "policies", rule.policy.use, settings)
-    for name, section in model.signals.items():
-        if "forecaster" in section.model_fields_set:
-            way = ("signals", name, "forecaster")
-            yield from _buildable(way, "forecasters", section.forecaster.name, dict(section.forecaster.settings))
-
-
-def _buildable(way: Way, group: plugins.Group, name: str, settings: Mapping[str, object]) -> Iterator[Finding]:
-    try:
-        plugins.build(group, name, settings)
-    except InputError as error:
-        for fault in error.faults:
-            yield way, fault.text
 
 
 def _near(name: str, model: PoolFile) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from autoscaler import plugins, signals
 from autoscaler.errors import Fault
-from autoscaler.rulefile.agreement import Finding, tests_of
 from autoscaler.rulefile.build import Defaults, offers
 from autoscaler.rulefile.conditions import Part
+from autoscaler.rulefile.findings import Finding, tests_of
 from autoscaler.rulefile.model import PoolFile
 from autoscaler.rulefile.section import did_you_mean
 from autoscaler.rulefile.words import Level
