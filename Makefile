@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LSTM := .venv-lstm
 
-.PHONY: demo test gpu lstm check format docs bench lock clean help
+.PHONY: demo test gpu lstm check format docs bench campaign lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -48,6 +48,9 @@ docs: $(READY)  ## write the reference pages anew from the code
 
 bench: $(READY)  ## measure what we claim: make bench ARGS=parser
 	$(BIN)/python -m benchmarks $(ARGS)
+
+campaign: $(READY)  ## thousands of schedules of misfortune: make campaign ARGS='--seeds 10000'
+	$(BIN)/python -m tests.campaign $(ARGS)
 
 lock: $(READY)  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

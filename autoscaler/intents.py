@@ -60,7 +60,7 @@ def _ordered(intent: Launch) -> Instance:
 def _operated(instance: Instance, intent: Operate | None) -> Instance:
     if intent is None or instance.state == BECOMES[intent.kind]:
         return instance
-    return replace(instance, state=BECOMES[intent.kind], since=intent.at)
+    return replace(instance, state=BECOMES[intent.kind], since=intent.at, asked=True)
 
 
 def expect(fleet: Fleet, lead_times: Mapping[str, LeadTime], now: float) -> Fleet:

@@ -105,6 +105,10 @@ def test_the_victim_is_the_one_that_the_rules_name(victim: str, first: str) -> N
         pytest.param({"in_flight": 3, "in_flight_at": NOW - 1}, False, id="requests in flight"),
         pytest.param({"in_flight": None, "in_flight_at": None}, False, id="unknown is not zero"),
         pytest.param({"in_flight": 3, "since": NOW - 301}, True, id="the deadline has passed"),
+        pytest.param(
+            {"in_flight": 0, "in_flight_at": NOW - 1, "asked": True}, False, id="empty, and maybe still routed to"
+        ),
+        pytest.param({"in_flight": 3, "since": NOW - 301, "asked": True}, False, id="a drain that may not have begun"),
     ],
 )
 def test_a_drained_instance_is_terminated_when(changes: dict[str, object], done: bool) -> None:

@@ -28,7 +28,8 @@ def finish_drains(draft: Draft, alive: Sequence[Instance], memory: Memory) -> No
     rules, now = draft.rules, draft.decision.at
     acted = {a.instance for a in draft.actions if isinstance(a, Operate)}
     for i in draft.within_reach(alive, "draining"):
-        if i.id in acted:
+        # Until a report shows it out of routing it may still be given work, however long ago that was asked for.
+        if i.id in acted or i.asked:
             continue
         settled = i.in_flight_at is not None and i.in_flight_at >= i.since + rules.scale_in.settle_s
         if i.in_flight == 0 and settled:

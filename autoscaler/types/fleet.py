@@ -40,7 +40,7 @@ class Instance:
     `action` is the id of the launch that made it (None: adopted). `address` is host:port of what it serves.
     `in_flight` counts requests inside it at `in_flight_at`; None means unknown, which is never taken for zero.
     `expected_at` is when a pending one should serve, infinite = it is not counted on any more. `since` is when it
-    entered its present state.
+    entered its present state. asked: that state is what an open intent asks for, and no report has shown it yet.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Instance:
     in_flight_at: float | None = None
     usd_per_hour: float = 0.0
     detail: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
