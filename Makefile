@@ -49,8 +49,10 @@ docs: $(READY)  ## write the reference pages anew from the code
 bench: $(READY)  ## measure what we claim: make bench ARGS=parser
 	$(BIN)/python -m benchmarks $(ARGS)
 
-campaign: $(READY)  ## thousands of schedules of misfortune: make campaign ARGS='--seeds 10000'
+campaign: $(READY)  ## schedules of misfortune, 10,000 in simulation and 200 against each cloud's stand-in; hours
 	$(BIN)/python -m tests.campaign $(ARGS)
+	SIGMASCALE_AWS_SEEDS=200 $(BIN)/python -m pytest tests/test_aws_campaign.py -n 2
+	SIGMASCALE_AZURE_SEEDS=200 $(BIN)/python -m pytest tests/test_azure_loop.py -k seed -n 2
 
 lock: $(READY)  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -140,7 +141,11 @@ def trouble(world: AzureWorld, chance: np.random.Generator) -> None:
                 cloud.delete(world.set, [str(chance.choice(list(world.set.machines)))])
 
 
-@pytest.mark.parametrize("seed", [0, 4, 7, 28])
+SEEDS = int(os.environ.get("SIGMASCALE_AZURE_SEEDS", "0"))
+"""More of them by hand: `SIGMASCALE_AZURE_SEEDS=200 pytest tests/test_azure_loop.py -k seed`."""
+
+
+@pytest.mark.parametrize("seed", sorted({0, 4, 7, 28, *range(SEEDS)}))
 def test_faults_and_crashes_of_a_seed_end_with_every_machine_accounted_for(world: AzureWorld, seed: int) -> None:
     """Under 7 and 28 one action once labelled two machines."""
     chance = np.random.default_rng(seed)

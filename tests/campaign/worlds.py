@@ -41,13 +41,13 @@ class Mortal(Journal):
     writes = 0
     cluster: SimCluster | None = None
     valid_s = 0.0
-    there = 0
     surplus = 0
     wanted: tuple[tuple[float, int], ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.leaving: dict[str, float] = {}
+        self.known: set[str] = set()
 
     def record(self, entries: Sequence[Entry]) -> None:
         self.writes += 1
@@ -70,9 +70,10 @@ class Mortal(Journal):
             # An order may be carried out for as long as it is valid, whatever is wanted by then.
             known = [w for w in self.wanted if w[0] > e.decision.at - self.valid_s]
             self.wanted = (*known, (e.decision.at, e.decision.want))
-        if there > self.there:
+        ids = {m.id for m in machines}
+        if ids - self.known:
             self.surplus = max(self.surplus, there - max(w for _, w in self.wanted))
-        self.there = there
+        self.known |= ids
 
 
 def ruled(s: Schedule) -> RuleSet:
