@@ -12,7 +12,7 @@ from dataclasses import replace
 from autoscaler.types import Action, Fleet, Instance, InstanceState, Launch, LeadTime, Operate, Outcome
 
 SUPERSEDED = "superseded"
-"""Error code of an operation that a later one on the same instance replaced: nobody refused it."""
+"""Error code of an operation that another one, or the instance itself, has overtaken: nobody refused it."""
 
 BECOMES: dict[str, InstanceState] = {
     "drain": "draining",
@@ -114,12 +114,20 @@ def settle(intents: Iterable[Action], fleet: Fleet, now: float) -> tuple[Outcome
         elif last[intent.instance] != intent.id:
             text = "a later operation on the same instance replaces it"
             found.append(Outcome(intent.id, intent.pool, "failed", now, intent.instance, SUPERSEDED, text))
+        elif seen_at > intent.at and _serves(intent, by_id.get(intent.instance)):
+            text = "it came to serve before it could be ended, so it leaves by a drain if at all"
+            found.append(Outcome(intent.id, intent.pool, "failed", now, intent.instance, SUPERSEDED, text))
         elif seen_at >= intent.at and _seen(intent, by_id.get(intent.instance)):
             found.append(Outcome(intent.id, intent.pool, "done", now, intent.instance))
         elif over:
             late = f"{intent.kind} shows no effect {now - intent.at:.0f} s after it was asked for"
             found.append(Outcome(intent.id, intent.pool, "failed", now, intent.instance, "no_effect", late))
     return tuple(found)
+
+
+def _serves(intent: Operate, instance: Instance | None) -> bool:
+    """Whether an end that was asked for has been overtaken: only what serves nobody is ended without a drain."""
+    return intent.kind == "terminate" and instance is not None and instance.state == "ready"
 
 
 def _seen(intent: Operate, instance: Instance | None) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from autoscaler.intents import merge, settle, unite
+from autoscaler.intents import SUPERSEDED, merge, settle, unite
 from autoscaler.types import Fleet, Launch, Operate
 from tests.worlds import NOW, OFFER, fleet, instance
 
@@ -80,6 +80,13 @@ def test_any_operation_on_an_instance_that_is_gone_is_done() -> None:
 def test_an_operation_without_effect_fails_so_that_it_is_planned_again() -> None:
     there = fleet(1, at=NOW + 70)
     assert settle([operate("drain")], there, NOW + 70)[0].error == "no_effect"
+
+
+def test_one_that_came_to_serve_before_its_end_was_carried_out_is_not_ended_without_a_drain() -> None:
+    there = fleet(1, at=NOW + 5)
+    (found,) = settle([operate("terminate")], there, NOW + 5)
+    assert (found.status, found.error) == ("failed", SUPERSEDED)
+    assert settle([operate("terminate")], fleet(1, at=NOW), NOW + 5) == (), "a report from before says nothing"
 
 
 def test_a_pool_over_two_providers_knows_the_age_of_each_report_and_is_unknown_if_one_is() -> None:
