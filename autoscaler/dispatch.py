@@ -2,7 +2,7 @@
 
 `Inline` does everything at once, for simulation and replay. `Threaded` keeps the last report of one observer thread
 and carries out intents in a bounded executor, so that a slow or dead provider never holds up a tick. Both turn every
-failure of a provider into an Outcome.
+failure of a provider into an Outcome, and go through its gate, if it has one, with every call.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import structlog
-
-from autoscaler.clock import monotonic
-from autoscaler.errors import ProviderError, ThrottledError, UnreachableError
+from autoscaler.border import Calls, carry_out, report, survey
+from autoscaler.gate import Gate
 from autoscaler.ports import Clock, Provider
 from autoscaler.types import Action, Fleet, Outcome
 
-log = structlog.get_logger()
+__all__ = ["Calls", "Dispatch", "Inline", "Threaded", "Unavailable", "carry_out", "report"]
+
+GATHERED_S = 0.01
+"""How long a look waits for the end of other calls, if there are any under way."""
 
 
 class Dispatch(Protocol):
@@ -48,87 +49,31 @@ class Dispatch(Protocol):
 
 
 @dataclass(slots=True)
-class Calls:
-    """How the provider behaved: calls and failures so far, the last error in words, seconds of the last report."""
-
-    observed: int = 0
-    observe_failures: int = 0
-    applied: int = 0
-    apply_failures: int = 0
-    last_error: str = ""
-    observe_s: float = 0.0
-
-
-def carry_out(provider: Provider, action: Action, clock: Clock, calls: Calls) -> Outcome:
-    """One call at the plug-in's border. An action past its time is not started any more; what came of an earlier try
-    only a report can tell, so its outcome is unknown."""
-    if clock.now() > action.valid_until:
-        text = "its time was over before the call could start"
-        return Outcome(action.id, action.pool, "unknown", clock.now(), error="expired", text=text)
-    calls.applied += 1
-    try:
-        outcome = provider.apply(action)
-    except UnreachableError as error:
-        outcome = Outcome(action.id, action.pool, "unknown", clock.now(), error=error.code, text=str(error))
-    except ThrottledError as error:
-        wait = error.retry_after_s
-        outcome = Outcome(action.id, action.pool, "unknown", clock.now(), None, error.code, str(error), wait)
-    except ProviderError as error:
-        outcome = Outcome(action.id, action.pool, "failed", clock.now(), error=error.code, text=str(error))
-    except Exception as error:
-        log.exception("provider call broke", action=action.id, kind=action.kind, pool=action.pool)
-        text = f"{type(error).__name__}: {error}"
-        outcome = Outcome(action.id, action.pool, "unknown", clock.now(), error="bug", text=text)
-    if outcome.status in ("failed", "unknown"):
-        calls.apply_failures += 1
-        calls.last_error = outcome.text or outcome.error
-    return outcome
-
-
-def report(provider: Provider, calls: Calls) -> Fleet | None:
-    """One observation at the plug-in's border; None when it failed."""
-    calls.observed += 1
-    began = monotonic()
-    try:
-        fleet = provider.observe()
-    except ProviderError as error:
-        calls.observe_failures += 1
-        calls.last_error = str(error)
-        return None
-    except Exception as error:
-        log.exception("provider report broke")
-        calls.observe_failures += 1
-        calls.last_error = f"{type(error).__name__}: {error}"
-        return None
-    calls.observe_s = monotonic() - began
-    return fleet
-
-
-@dataclass(slots=True)
 class Inline:
     """Observes when asked and acts when told, in the caller's thread."""
 
     provider: Provider
     clock: Clock
+    gate: Gate | None = None
     _last: Fleet | None = None
     _done: list[Outcome] = field(default_factory=list)
     _calls: Calls = field(default_factory=Calls)
 
     def fleet(self) -> Fleet | None:
-        seen = report(self.provider, self._calls)
+        seen = report(self.provider, self._calls, self.gate)
         if seen is not None:
             self._last = seen
         return self._last
 
     def submit(self, actions: Iterable[Action]) -> None:
-        self._done += [carry_out(self.provider, a, self.clock, self._calls) for a in actions]
+        self._done += [carry_out(self.provider, a, self.clock, self._calls, self.gate) for a in actions]
 
     def outcomes(self) -> tuple[Outcome, ...]:
         done, self._done = self._done, []
         return tuple(done)
 
     def calls(self) -> Calls:
-        return self._calls
+        return _counted(self._calls, self.gate)
 
     def stop(self) -> None:
         return
@@ -138,17 +83,21 @@ class Inline:
 class Threaded:
     """One observer thread and a bounded executor for one provider; `wake` is set when a report or an outcome is new.
 
-    A report that equals the one before does not wake anybody.
+    A report that equals the one before does not wake anybody. workers: calls at the same time. A call that the
+    pace holds back for a moment waits in its own thread; the tick waits for none.
     """
 
     provider: Provider
     clock: Clock
     interval_s: float
     wake: threading.Event
-    workers: int = 8
+    workers: int = 50
+    gate: Gate | None = None
     _last: Fleet | None = None
     _done: list[Outcome] = field(default_factory=list)
     _under_way: set[str] = field(default_factory=set)
+    _looks_due: int = 0
+    _looking: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _calls: Calls = field(default_factory=Calls)
@@ -179,7 +128,7 @@ class Threaded:
         return tuple(done)
 
     def calls(self) -> Calls:
-        return self._calls
+        return _counted(self._calls, self.gate)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -189,15 +138,34 @@ class Threaded:
             self._thread.join(2.0)
 
     def _apply(self, action: Action) -> None:
-        outcome = carry_out(self.provider, action, self.clock, self._calls)
+        outcome = carry_out(self.provider, action, self.clock, self._calls, self.gate, self._stopping.wait)
         with self._lock:
             self._under_way.discard(action.id)
             self._done.append(outcome)
-        self._look()
+        self._look_after_calls()
         self.wake.set()
 
+    def _look_after_calls(self) -> None:
+        """One look for all calls that end together, or while another look is under way: fifty launches need not fifty
+        reports."""
+        with self._lock:
+            self._looks_due += 1
+            if self._looking:
+                return
+            self._looking = True
+        while True:
+            if self._under_way:
+                self._stopping.wait(GATHERED_S)
+            with self._lock:
+                due = self._looks_due
+            self._look()
+            with self._lock:
+                if self._looks_due == due:
+                    self._looking = False
+                    return
+
     def _look(self) -> None:
-        seen = report(self.provider, self._calls)
+        seen = report(self.provider, self._calls, self.gate)
         if seen is None:
             return
         with self._lock:
@@ -211,6 +179,7 @@ class Threaded:
     def _watch(self) -> None:
         while not self._stopping.is_set():
             self._look()
+            survey(self.provider, self.gate)
             self._stopping.wait(self.interval_s)
 
 
@@ -234,3 +203,8 @@ class Unavailable:
 
     def stop(self) -> None:
         return
+
+
+def _counted(calls: Calls, gate: Gate | None) -> Calls:
+    """The counts with those of the gate."""
+    return calls if gate is None else replace(calls, held=gate.held, throttled=gate.throttled, dead=gate.dead)

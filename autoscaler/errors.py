@@ -7,6 +7,7 @@ SigmascaleError
      +- CapacityError     try the next offer
      +- QuotaError        ask a person
      +- ThrottledError    wait `retry_after_s`
+     |   +- BusyError     the same, but only one thing of the provider is busy, not all of it
      +- CredentialsError  stop using this provider until a person acts
      +- UnreachableError  nothing is known: the same call may be repeated
 """
@@ -74,6 +75,13 @@ class ThrottledError(ProviderError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class BusyError(ThrottledError):
+    """One thing of a provider takes no change now, because it is being changed: wait `retry_after_s`. Other calls are
+    as welcome as ever."""
+
+    code = "busy"
 
 
 class CredentialsError(ProviderError):

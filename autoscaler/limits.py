@@ -1,7 +1,8 @@
 """The limits of a decision, in the order in which they apply; each is (Decision, rules, world, memory) -> Decision.
 
-burst -> pin or freeze -> stabilization -> cool-off -> rates and flap -> floor and ceiling -> pause -> zero -> bounds. A
-limit that changes the number says so with a Reason; unknown data never lowers a number, a person's override may.
+burst -> pin or freeze -> stabilization -> cool-off -> rates and flap -> budgets -> floor and ceiling -> pause -> zero
+-> bounds. A limit that changes the number says so with a Reason; unknown data never lowers a number, a person's
+override may.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from autoscaler import spending
 from autoscaler.burst import guard
 from autoscaler.ruleset import RuleSet
 from autoscaler.types import Decision, Direction, Memory, Override, Proposal, World
@@ -120,6 +122,28 @@ def flap(d: Decision, rules: RuleSet, world: World, memory: Memory) -> Decision:
     return d.then("flap", d.current, text, inside[-rules.flap.moves][0] + rules.flap.per_s)
 
 
+def money(d: Decision, rules: RuleSet, world: World, memory: Memory) -> Decision:
+    """A pool that may be shrunk for its budgets has at most what they pay for, at what its replicas cost on average.
+
+    What is leaving already is not counted, and nothing is given back on the word of a provider that has fallen silent.
+    Growth needs no limit here: what passes a budget is not ordered.
+    """
+    fleet = world.fleet
+    if rules.bounds.on_exceeded != "shrink" or d.commanded or fleet is None:
+        return d
+    if fleet.silent(world.now - rules.patience_s):
+        return d
+    most, words = spending.bearable(rules.bounds, memory.spending, world.now)
+    serving = [i for i in fleet.instances if i.state in ("pending", "ready")]
+    cost = sum(i.usd_per_hour for i in serving)
+    if cost <= most + 1e-9:
+        return d
+    pays_for = math.floor(sum(i.replicas for i in serving) * most / cost)
+    if pays_for >= d.want:
+        return d
+    return d.then("budget", pays_for, f"{cost:g} USD/h pass {words}, which pays for {pays_for} replicas")
+
+
 def corridor(d: Decision, rules: RuleSet, world: World, memory: Memory) -> Decision:
     """A person's floors and ceilings, at once and over a pin; a ceiling beats a floor. A freeze leaves them no say.
 
@@ -211,4 +235,16 @@ def _clock(at: float) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d} UTC" if days else f"{at:.0f} s"
 
 
-IN_ORDER: tuple[Limit, ...] = (guard, override, stabilization, cool_off, rates, flap, corridor, pause, zero, bounds)
+IN_ORDER: tuple[Limit, ...] = (
+    guard,
+    override,
+    stabilization,
+    cool_off,
+    rates,
+    flap,
+    money,
+    corridor,
+    pause,
+    zero,
+    bounds,
+)

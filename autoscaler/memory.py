@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from autoscaler import limits
 from autoscaler.intents import SUPERSEDED
-from autoscaler.planner import overdue
+from autoscaler.planner import sickness
 from autoscaler.risk import steer
 from autoscaler.ruleset import RuleSet
-from autoscaler.types import (
-    Action,
-    Decision,
-    Fleet,
-    Instance,
-    Launch,
-    Memory,
-    Operate,
-    Outcome,
-    Plan,
-    Refusal,
-    Shortage,
-)
+from autoscaler.shortages import learn_offers
+from autoscaler.spending import spent
+from autoscaler.types import Action, Decision, Fleet, Launch, Memory, Operate, Outcome, Plan, Refusal
 
 MEMORY_GAP_TICKS = 4
 HOUR_S = 3600.0
@@ -57,15 +47,26 @@ def remember(rules: RuleSet, memory: Memory, decision: Decision, plan: Plan) -> 
         highs=limits.push(memory.highs, now, decision.recommended, rules.scale_in.stabilization_s, keep_high=True),
         lows=limits.push(memory.lows, now, decision.recommended, rules.scale_out.window_s, keep_high=False),
         changes=tuple(c for c in changes if c[0] > horizon),
+        warm_highs=_warm_highs(rules, memory, plan, now),
         met_since={v.rule: v.since for v in decision.verdicts if v.since is not None},
         cooldown_until=cooling,
         asked={rule: size for rule, size in asked.items() if rule in cooling and size > decision.want},
         burst=decision.burst,
-        launched_at=now if launched else memory.launched_at,
+        # What is launched into the warm pool changes no size, so nothing has to cool off after it.
+        launched_at=now
+        if any(isinstance(a, Launch) and a.into == "serving" for a in plan.actions)
+        else memory.launched_at,
         launches=tuple((at, n) for at, n in launches if at > now - HOUR_S),
         idle_since=decision.idle_since,
+        moving=plan.moving,
         risk=steer(rules, memory.risk, decision),
     )
+
+
+def _warm_highs(rules: RuleSet, memory: Memory, plan: Plan, now: float) -> tuple[tuple[float, int], ...]:
+    if plan.warm is None:
+        return ()
+    return limits.push(memory.warm_highs, now, plan.warm, rules.warm_pool.keep_s, keep_high=True)
 
 
 def awake(rules: RuleSet, now: float, memory: Memory) -> Memory:
@@ -92,12 +93,18 @@ def awake(rules: RuleSet, now: float, memory: Memory) -> Memory:
         refusals={
             k: replace(r, until=min(r.until, now + rules.launch.shortage_max_s)) for k, r in memory.refusals.items()
         },
+        quotas={
+            k: replace(q, until=min(q.until, now + rules.launch.quota_s), last_at=min(q.last_at, now))
+            for k, q in memory.quotas.items()
+        },
     )
 
 
 def _unwatched(memory: Memory, now: float) -> Memory:
     """The memory without anything that an unbroken observation until `now` would have to prove."""
-    return replace(memory, watched_since=now, met_since={}, highs=(), lows=(), burst=None, idle_since=None)
+    return replace(
+        memory, watched_since=now, met_since={}, highs=(), lows=(), warm_highs=(), burst=None, idle_since=None
+    )
 
 
 def _cooldown(rules: RuleSet, name: str) -> float:
@@ -109,68 +116,33 @@ def learn(
 ) -> Memory:
     """What the fleet and the outcomes that arrived since the last tick teach, before anything is planned on it.
 
-    A failed launch is a shortage of its offer, forgotten after one that came. One that came and never became ready, or
-    died soon, is a miss too, forgotten after one that serves: replacing it at once, and for ever, would only burn
-    money. What a shadow withheld teaches nothing about offers; that it was withheld, for which wish and size, keeps the
-    same plan from being made at every tick.
+    What launches teach about offers is in `shortages.py`. What a shadow withheld teaches nothing about offers; that it
+    was withheld, for which wish and size, keeps the same plan from being made at every tick.
     """
-    memory = awake(rules, now, memory)
-    shortages = {k: s for k, s in memory.shortages.items() if now - s.last_at <= rules.launch.shortage_reset_s}
+    memory = learn_offers(rules, awake(rules, now, memory), finished, fleet, now)
     here = {i.id for i in fleet.instances} if fleet is not None else set()
     refusals = {k: r for k, r in memory.refusals.items() if fleet is None or k in here}
     withheld = memory.withheld
     for action, outcome in finished:
         if outcome.status == "withheld" and memory.want is not None:
             withheld = (memory.want, fleet.size if fleet is not None else 0)
-        elif isinstance(action, Launch) and outcome.status == "done":
-            known = shortages.get(action.offer.key)
-            if known is not None and not known.never_served:
-                del shortages[action.offer.key]
         elif isinstance(action, Operate) and outcome.error != SUPERSEDED:
             before = refusals.pop(action.instance, None)
             if outcome.status == "failed":
                 refusals[action.instance] = _refused(rules, before, now)
-        elif isinstance(action, Launch) and outcome.status == "failed":
-            key = action.offer.key
-            shortages[key] = _missed(rules, shortages.get(key), key, now)
-    for i in _telling(fleet, shortages):
-        known = shortages.get(i.offer)
-        if overdue(rules, memory, i, now):
-            shortages[i.offer] = replace(_missed(rules, known, i.offer, now), never_served=True)
-        elif _died_young(rules, i):
-            missed = _missed(rules, known, i.offer, now)
-            # One may die of anything; only the next one in a row has to wait.
-            until = now if missed.misses == 1 else missed.until
-            shortages[i.offer] = replace(missed, until=until, never_served=True)
-        elif known is not None and known.never_served and i.state == "ready" and i.requested_at >= known.last_at:
-            del shortages[i.offer]
-    return replace(memory, shortages=shortages, refusals=refusals, withheld=withheld)
+    memory = replace(memory, refusals=refusals, withheld=withheld)
+    return memory if fleet is None else _looked_after(rules, memory, fleet, now)
 
 
-def _telling(fleet: Fleet | None, shortages: Mapping[str, Shortage]) -> Sequence[Instance]:
-    """Instances that may teach something: while no offer is short, one that serves tells nothing new."""
-    if fleet is None:
-        return ()
-    return fleet.instances if shortages else [i for i in fleet.instances if i.state != "ready"]
+def _looked_after(rules: RuleSet, memory: Memory, fleet: Fleet, now: float) -> Memory:
+    """What the fleet costs, and since when so much of it is sick that nothing is removed."""
+    halted_since = None
+    if sickness(rules, memory, fleet, now).halted:
+        halted_since = now if memory.halted_since is None else min(memory.halted_since, now)
+    return replace(memory, spending=spent(memory.spending, fleet.usd_per_hour, now), halted_since=halted_since)
 
 
 def _refused(rules: RuleSet, before: Refusal | None, now: float) -> Refusal:
     """The first is asked again after one tick, then the wait doubles."""
     misses = 1 if before is None else before.misses + 1
     return Refusal(now + min(rules.launch.shortage_max_s, rules.tick_s * 2.0 ** (misses - 1)), misses)
-
-
-def _died_young(rules: RuleSet, instance: Instance) -> bool:
-    """Whether it failed so soon after it was ordered that the next one may well fail too."""
-    return instance.state == "failed" and instance.since - instance.requested_at <= rules.launch.register_s
-
-
-def _missed(rules: RuleSet, before: Shortage | None, key: str, now: float) -> Shortage:
-    """The wait doubles with each miss in a row; several misses seen at one tick are one."""
-    settings = rules.launch
-    if before is None or now - before.last_at > settings.shortage_reset_s:
-        misses = 1
-    else:
-        misses = before.misses if before.until > now or before.last_at == now else before.misses + 1
-    wait = min(settings.shortage_max_s, settings.shortage_s * 2.0 ** (misses - 1))
-    return Shortage(key, now + wait, misses, now)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from autoscaler.errors import CapacityError, ProviderError, UnreachableError
+from autoscaler.errors import CapacityError, ProviderError, QuotaError, ThrottledError, UnreachableError
 from autoscaler.sim_machines import Machine, ordered
 from autoscaler.sim_traffic import TTFT_BUCKETS_S, Demand, Score, Traffic, Workload
 from autoscaler.types import Fleet, Launch, Offer, Operate
@@ -25,7 +25,17 @@ __all__ = ["STEP_S", "TTFT_BUCKETS_S", "Demand", "Fault", "FaultKind", "Score", 
 
 STEP_S = 1.0
 
-FaultKind = Literal["shortage", "silent", "invisible", "dead_collector", "provider_down", "lost_answer", "crash"]
+FaultKind = Literal[
+    "shortage",
+    "silent",
+    "invisible",
+    "dead_collector",
+    "provider_down",
+    "lost_answer",
+    "crash",
+    "throttled",
+    "broken",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +44,9 @@ class Fault:
 
     shortage: launches are refused. silent: launches are accepted and nothing comes of them. invisible: launches are
     listed only when the fault is over. dead_collector: no metrics of the pool. provider_down: no reports, no calls.
-    lost_answer: calls are carried out and the answer is lost. crash: a replica dies at `since`. pool "" = every pool;
-    provider: only this one of several is down.
+    lost_answer: calls are carried out and the answer is lost. crash: a replica dies at `since`. throttled: every call
+    is told that there are too many. broken: machines that are launched are listed and never serve. pool "" = every
+    pool; provider: only this one of several is down or short.
     """
 
     kind: FaultKind
@@ -51,7 +62,7 @@ class SimCluster:
 
     boot_s, boot_sigma: median and log-normal spread of request-to-serving. warm_start_s: the same from the start of a
     warm one. fail_call: the n-th call of apply (from 1) is carried out when it is odd and not when it is even, and its
-    answer is lost either way.
+    answer is lost either way. quota: machines that the account may have; None = any number.
     """
 
     workloads: Mapping[str, Workload]
@@ -63,8 +74,10 @@ class SimCluster:
     max_instances: int = 1000
     fail_call: int | None = None
     warm_start_s: float = 10.0
+    quota: int | None = None
     now: float = field(init=False)
     calls: int = 0
+    refused: int = 0
     machines: dict[str, Machine] = field(default_factory=dict)
     pools: dict[str, Traffic] = field(init=False)
     made: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -112,17 +125,20 @@ class SimCluster:
         """What a provider would list now. Raises UnreachableError while it is down."""
         if self.faulty("provider_down"):
             raise UnreachableError("the simulated provider does not answer")
+        self._throttle()
         return Fleet(self.now, tuple(m.instance(self.now) for m in self.machines.values() if m.listed_at <= self.now))
 
     def launch(self, action: Launch) -> None:
-        """Orders a machine; the same id orders it once. Raises CapacityError, UnreachableError, and ProviderError when
-        the id was another order's."""
+        """Orders a machine; the same id orders it once. Raises CapacityError, QuotaError, ThrottledError,
+        UnreachableError, and ProviderError when the id was another order's."""
         carried_out = self._call(action.pool)
         order = (action.pool, action.offer.key)
         if self.made.get(action.id, order) != order:
             raise ProviderError(f"launch {action.id} was another order; give every launch an id of its own")
         if carried_out and action.id not in self.made:
-            if self.faulty("shortage", action.pool) or len(self.machines) >= self.max_instances:
+            if self.quota is not None and len(self.machines) >= self.quota:
+                raise QuotaError(f"{action.offer.key}: the account may have {self.quota} machines")
+            if self.faulty("shortage", action.pool, action.offer.provider) or len(self.machines) >= self.max_instances:
                 raise CapacityError(f"{action.offer.key}: no capacity")
             self._make(action)
         self._answer(carried_out, action.pool)
@@ -153,8 +169,14 @@ class SimCluster:
     def _call(self, pool: str) -> bool:
         if self.faulty("provider_down", pool):
             raise UnreachableError("the simulated provider does not answer")
+        self._throttle(pool)
         self.calls += 1
         return self.calls != self.fail_call or self.calls % 2 == 1
+
+    def _throttle(self, pool: str = "") -> None:
+        if self.faulty("throttled", pool):
+            self.refused += 1
+            raise ThrottledError("the simulated provider is called too often", 2.0)
 
     def _answer(self, carried_out: bool, pool: str) -> None:
         if self.calls == self.fail_call or self.faulty("lost_answer", pool):
@@ -166,13 +188,13 @@ class SimCluster:
         rng = np.random.default_rng([self.seed, zlib.crc32(action.id.encode())])
         boot_s = self.boot_s * math.exp(self.boot_sigma * rng.standard_normal())
         hidden = [f.until for f in self.faults if f.kind == "invisible" and f.since <= self.now < f.until]
-        silent = self.faulty("silent", action.pool)
+        silent, broken = self.faulty("silent", action.pool), self.faulty("broken", action.pool)
         listed_at = math.inf if silent else max(hidden, default=self.now)
         self.made[action.id] = (action.pool, action.offer.key)
         score = self.pools[action.pool].score
         score.launches += 1
         name = f"{action.pool}-{score.launches}"
-        self.machines[name] = ordered(action, name, self.now, boot_s, listed_at, silent)
+        self.machines[name] = ordered(action, name, self.now, boot_s, listed_at, silent or broken)
 
     def _remove(self, machine: Machine) -> None:
         score = self.pools[machine.pool].score

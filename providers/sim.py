@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from autoscaler.errors import ProviderError, UnreachableError
+from autoscaler.errors import ProviderError, ThrottledError, UnreachableError
 from autoscaler.ports import Clock
 from autoscaler.sim import SimCluster
 from autoscaler.types import Action, Fleet, Launch, Outcome
@@ -24,13 +24,14 @@ class SimProvider:
         return self.cluster.report()
 
     def apply(self, action: Action) -> Outcome:
-        """Accepted (launch, start), done, or failed with the cluster's words. Raises UnreachableError."""
+        """Accepted (launch, start), done, or failed with the cluster's words. Raises ThrottledError and
+        UnreachableError."""
         self.cluster.advance(self.clock.now())
         instance = None if isinstance(action, Launch) else action.instance
         status: Literal["accepted", "done"] = "accepted" if action.kind in ("launch", "start") else "done"
         try:
             self.cluster.launch(action) if isinstance(action, Launch) else self.cluster.operate(action)
-        except UnreachableError:
+        except (ThrottledError, UnreachableError):
             raise
         except ProviderError as error:
             return Outcome(action.id, action.pool, "failed", self.clock.now(), instance, error.code, str(error))

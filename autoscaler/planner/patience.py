@@ -9,7 +9,12 @@ from autoscaler.types import Instance, Memory
 def overdue(rules: RuleSet, memory: Memory, instance: Instance, now: float) -> bool:
     """Whether a listed instance should have become ready by now; it is given up."""
     listed = instance.state == "pending" and not instance.id.startswith("ordered:")
-    return listed and watched_s(memory, instance.requested_at, now) > rules.launch.register_s
+    return listed and watched_s(memory, began_at(instance), now) > rules.launch.register_s
+
+
+def began_at(instance: Instance) -> float:
+    """When a pending one began to come: when it was ordered, or when it was started from the warm pool."""
+    return max(instance.requested_at, instance.since)
 
 
 def watched_s(memory: Memory, at: float, now: float) -> float:
