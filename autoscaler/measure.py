@@ -24,6 +24,9 @@ LEVEL_S = 120.0
 UNKNOWN_GROWTH = 1.5
 """What a steered forecast counts on before there is one; found with the figures of `risk.py`."""
 
+WARM_LEAD_TIME_S = 155.0
+"""Until a warm machine was started: p90 of the prior of `leadtime.py` for a model on a warm node."""
+
 OUTLOOK_MAX_AGE_S = 900.0
 """An outlook that is older is no forecast any more. It grows with the present level, so it ages slowly."""
 
@@ -93,9 +96,7 @@ def _ahead(signal: Signal, plain: dict[str, Reading], world: World, rules: RuleS
         # It only adds to present demand, so a pool without a forecast takes the usual margin and is not held.
         text = f"{text}: x{UNKNOWN_GROWTH:g} on what comes now"
         return Reading(newest_level.at, newest_level.value * UNKNOWN_GROWTH, newest_level.quality, detail=text)
-    level = outlook.level
-    if not (math.isfinite(level) and world.now - outlook.at <= LEVEL_S):
-        level = level_of(world.signals.get(signal.forecast or ""), newest_level.value)
+    level = level_now(outlook, world.signals.get(signal.forecast or ""), newest_level.value, world.now)
     horizon = ahead_s(signal, rules, world.lead_times)
     growth, share = _growth(outlook, horizon, signal, risk, world.now)
     ahead = max(level, outlook.floor) * growth
@@ -104,6 +105,13 @@ def _ahead(signal: Signal, plain: dict[str, Reading], world: World, rules: RuleS
         return Reading(newest_level.at, None, "missing", detail=text)
     text = f"{outlook.of} {horizon:.0f} s ahead, x{growth:.2f} ({share:.2%} may pass it) by {outlook.version}"
     return Reading(newest_level.at, ahead, newest_level.quality, detail=text)
+
+
+def level_now(outlook: Outlook, frame: Frame | None, newest_value: float, now: float) -> float:
+    """The level that an outlook's growth is counted on: its own while it is young, else what is measured now."""
+    if math.isfinite(outlook.level) and now - outlook.at <= LEVEL_S:
+        return outlook.level
+    return level_of(frame, newest_value)
 
 
 def level_of(frame: Frame | None, newest_value: float) -> float:
@@ -120,6 +128,12 @@ def lead_time_s(rules: RuleSet, learned: Mapping[str, LeadTime]) -> float:
     """Seconds ahead at which a replica ordered now would serve: the slowest offer's, learned or stated."""
     times = [learned[o.key].p90_s if o.key in learned else o.lead_time_s for o in rules.offers]
     return max(times, default=0.0)
+
+
+def warm_lead_time_s(rules: RuleSet, learned: Mapping[str, LeadTime]) -> float:
+    """Seconds from the start of a warm machine to serving: the slowest offer's of those that can rest."""
+    known = [learned.get(f"{o.key}/warm") for o in rules.offers if o.purchase != "spot"]
+    return max((k.p90_s if k is not None else WARM_LEAD_TIME_S for k in known), default=WARM_LEAD_TIME_S)
 
 
 def ahead_s(signal: Signal, rules: RuleSet, learned: Mapping[str, LeadTime]) -> float:

@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any
 
 from autoscaler import plugins, risk
-from autoscaler.measure import ahead_s, lead_time_s
+from autoscaler.measure import DECISION_S, ahead_s, lead_time_s, warm_lead_time_s
 from autoscaler.ports import Forecaster
-from autoscaler.ruleset import RuleSet
+from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.types import LeadTime, Of
 
 QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -61,7 +61,7 @@ def wishes(rules: RuleSet, lead_times: Mapping[str, LeadTime]) -> tuple[Wish, ..
         until_s = ahead_s(signal, rules, lead_times)
         # What is needed until the lead time has passed is all that a signal of need knows: nobody asks it for more.
         far_s = until_s if signal.of == "need" else max(until_s, hold_s)
-        horizons_s = tuple(sorted({_minutes(until_s), _minutes(far_s)}))
+        horizons_s = tuple(sorted({_minutes(until_s), _minutes(far_s), *_warm_s(signal, rules, lead_times)}))
         quantiles = tuple(sorted({*QUANTILES, signal.quantile or 0.5, *(risk.QUANTILES if signal.steered else ())}))
         kinds = KINDS[signal.of]
         forecaster = _aimed(signal.forecaster or _default(), horizons_s, kinds)
@@ -69,6 +69,14 @@ def wishes(rules: RuleSet, lead_times: Mapping[str, LeadTime]) -> tuple[Wish, ..
             Wish(rules.pool, signal.name, signal.forecast, kinds, horizons_s, quantiles, forecaster, signal.unusual)
         )
     return tuple(found)
+
+
+def _warm_s(signal: Signal, rules: RuleSet, lead_times: Mapping[str, LeadTime]) -> tuple[float, ...]:
+    """What the size of a warm pool is read at: when a warm machine would serve, and when a new one would."""
+    if rules.warm_pool.size != "forecast" or signal.of == "need":
+        return ()
+    ways = (warm_lead_time_s(rules, lead_times), lead_time_s(rules, lead_times))
+    return tuple(_minutes(way_s + DECISION_S) for way_s in ways)
 
 
 def spread(key: str) -> float:
