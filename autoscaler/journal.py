@@ -5,36 +5,38 @@ An action is in here before it is done, and one tick is one transaction. Writes 
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from pydantic import TypeAdapter
 
 from autoscaler import journal_learned
-from autoscaler.errors import StorageError
-from autoscaler.journal_database import open_database
+from autoscaler.journal_database import Database
 from autoscaler.journal_learned import Lesson
+from autoscaler.journal_operations import Operations
 from autoscaler.journal_schema import (
     SCHEMA_VERSION,
     decisions,
     intents,
     learned,
+    marks,
     memories,
     meta,
     migrate,
     outcomes,
     overrides,
+    rollbacks,
+    rolls,
 )
 from autoscaler.types import Action, Decision, Memory, Outcome, Override, Plan
 
 KEEP_UNCHANGED_S = 300.0
 """A decision that repeats the one before is written at least this often, so that silence can be told from absence."""
+
+ASKED_AT_ONCE = 500
+"""Values in one query; databases take some thousands."""
 
 DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
 PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
@@ -59,22 +61,21 @@ class Journal:
 
     def __init__(self, url: str = "sqlite://") -> None:
         self.url = url
-        self._lock = threading.RLock()
-        self._engine = open_database(url)
-        self._writer = self._engine.execution_options(write=True)
+        self._db = Database(url)
+        self._lock = self._db.lock
         self._written: dict[str, tuple[tuple[object, ...], float]] = {}
-        with self._errors("open"), self._writer.begin() as db:
+        with self._db.opening() as db:
             migrate(db)
             self._open = {row.id: ACTION.validate_json(row.body) for row in db.execute(_open_intents())}
             live = sa.select(overrides).where(overrides.c.ended_at.is_(None))
             self._overrides = {(r.pool, r.id): OVERRIDE.validate_json(r.body) for r in db.execute(live)}
-        self._file = self._identity()
+        self.operations = Operations(self._db.reading, self._db.writing)
 
     # --- the tick -----------------------------------------------------------------------------------------------
 
     def load(self) -> dict[str, Memory]:
         """The last memory of every pool."""
-        with self._errors("read"), self._reader() as db:
+        with self._db.reading() as db:
             return {r.pool: MEMORY.validate_json(r.body) for r in db.execute(sa.select(memories))}
 
     def record(self, entries: Sequence[Entry]) -> None:
@@ -83,7 +84,7 @@ class Journal:
         ordered = [(e, a) for e in entries for a in e.plan.actions]
         seen = [o for e in entries for o in e.outcomes]
         with self._lock:
-            with self._errors("write"), self._writer.begin() as db:
+            with self._db.writing() as db:
                 _insert(db, decisions, rows)
                 _insert(db, intents, [_intent_row(e, a) for e, a in ordered])
                 _insert(db, outcomes, [_outcome_row(o) for o in seen])
@@ -134,7 +135,7 @@ class Journal:
         if before is not None:
             query = query.where(decisions.c.number < before)
         query = query.order_by(decisions.c.number.desc()).limit(limit)
-        with self._errors("read"), self._reader() as db:
+        with self._db.reading() as db:
             return [DECISION.validate_json(row.body) for row in db.execute(query)]
 
     def decision(self, pool: str, number: int) -> Decision | None:
@@ -149,20 +150,29 @@ class Journal:
 
     def _row(self, pool: str, number: int) -> sa.Row[Any] | None:
         query = sa.select(decisions).where(decisions.c.pool == pool, decisions.c.number == number)
-        with self._errors("read"), self._reader() as db:
+        with self._db.reading() as db:
             return db.execute(query).one_or_none()
 
     def outcomes(self, pool: str, limit: int = 100) -> list[Outcome]:
         """Outcomes, newest first."""
         query = sa.select(outcomes.c.body).where(outcomes.c.pool == pool)
         query = query.order_by(outcomes.c.seq.desc()).limit(limit)
-        with self._errors("read"), self._reader() as db:
+        with self._db.reading() as db:
             return [OUTCOME.validate_json(row.body) for row in db.execute(query)]
+
+    def launches(self, actions: Collection[str]) -> dict[str, str]:
+        """The pools that actions were ordered for, by action, of those that this journal knows."""
+        wanted, found = sorted(actions), dict[str, str]()
+        with self._db.reading() as db:
+            for first in range(0, len(wanted), ASKED_AT_ONCE):
+                some = intents.c.id.in_(wanted[first : first + ASKED_AT_ONCE])
+                found |= {row.id: row.pool for row in db.execute(sa.select(intents.c.id, intents.c.pool).where(some))}
+        return found
 
     def dump(self) -> Iterator[str]:
         """Every row as text, in order: equal journals give equal lines."""
-        with self._errors("read"), self._reader() as db:
-            for table in (decisions, intents, outcomes, overrides, memories, learned):
+        with self._db.reading() as db:
+            for table in (decisions, intents, outcomes, overrides, memories, learned, marks, rolls, rollbacks):
                 for row in db.execute(sa.select(table).order_by(*table.primary_key.columns)):
                     yield f"{table.name} {tuple(row)!r}"
 
@@ -181,7 +191,7 @@ class Journal:
         body = OVERRIDE.dump_json(override).decode()
         key = sa.and_(overrides.c.pool == override.pool, overrides.c.id == override.id, overrides.c.ended_at.is_(None))
         with self._lock:
-            with self._errors("write"), self._writer.begin() as db:
+            with self._db.writing() as db:
                 replaced = {"ended_at": override.created_at, "ended_by": override.author, "why": "replaced"}
                 db.execute(overrides.update().where(key).values(**replaced))
                 db.execute(overrides.insert(), {"pool": override.pool, "id": override.id, "body": body})
@@ -193,7 +203,7 @@ class Journal:
         with self._lock:
             if (pool, name) not in self._overrides:
                 return False
-            with self._errors("write"), self._writer.begin() as db:
+            with self._db.writing() as db:
                 db.execute(overrides.update().where(key).values(ended_at=at, ended_by=author, why=reason))
             del self._overrides[pool, name]
             return True
@@ -202,69 +212,29 @@ class Journal:
 
     def teach(self, lessons: Sequence[Lesson]) -> None:
         """One transaction of its own: new versions of learned values; the oldest of the same values are dropped."""
-        with self._lock, self._errors("write"), self._writer.begin() as db:
+        with self._db.writing() as db:
             journal_learned.write(db, lessons)
 
     def lessons(self) -> tuple[Lesson, ...]:
         """The last version of every learned value, in the order in which they were written."""
-        with self._errors("read"), self._reader() as db:
+        with self._db.reading() as db:
             return journal_learned.newest(db)
 
     def versions(self, pool: str, kind: str, key: str) -> tuple[Lesson, ...]:
         """The versions of one learned value that are kept, newest first."""
-        with self._errors("read"), self._reader() as db:
+        with self._db.reading() as db:
             return journal_learned.versions(db, pool, kind, key)
 
     # --- the database -------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Raises StorageError when the database cannot be written now; changes nothing."""
-        with self._lock, self._errors("write"), self._engine.connect() as db:
+        with self._db.trying() as db:
             db.execute(meta.update().values(version=SCHEMA_VERSION))
-            db.rollback()
 
     def close(self) -> None:
         """Releases the database; the journal cannot be used afterwards."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _reader(self) -> Iterator[sa.Connection]:
-        # A database in memory has one connection, which the writer uses too.
-        if self.url == "sqlite://":
-            with self._lock, self._engine.connect() as db:
-                yield db
-        else:
-            with self._engine.connect() as db:
-                yield db
-
-    def _identity(self) -> tuple[int, int] | None:
-        """Which file is at the path of the database; None = none, or no file at all."""
-        path = self._engine.url.database if self._engine.url.get_backend_name() == "sqlite" else None
-        try:
-            found = os.stat(path) if path and path != ":memory:" else None
-        except OSError:
-            return None
-        return (found.st_dev, found.st_ino) if found else None
-
-    @contextmanager
-    def _errors(self, verb: str) -> Iterator[None]:
-        # SQLite goes on writing to a deleted file: every write succeeds and nothing of it is there after a restart.
-        if verb == "write" and self._file != self._identity():
-            rule = "its file was deleted or replaced while it was open"
-            hint = "put it back or restart the service; nothing is launched or removed until then"
-            raise StorageError(f"journal {self.url}: cannot write: {rule}; {hint}")
-        try:
-            yield
-        except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            hint = (
-                "check that the folder exists, is writable and has space; nothing is launched or removed until it does"
-            )
-            raise StorageError(f"journal {self.url}: cannot {verb}: {cause}; {hint}") from error
-        except ValidationError as error:
-            what = f"a row holds no {error.title} ({error.error_count()} faults)"
-            hint = "put the file back from a backup, or start with another data folder and let it adopt the fleet"
-            raise StorageError(f"journal {self.url}: cannot {verb}: {what}; {hint}") from error
+        self._db.close()
 
 
 def _signature(entry: Entry) -> tuple[object, ...]:

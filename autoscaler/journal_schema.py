@@ -82,11 +82,53 @@ learned = sa.Table(
 )
 sa.Index("learned_by_key", learned.c.pool, learned.c.kind, learned.c.key, learned.c.seq)
 
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("instance", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("ended_by", sa.Text),
+    sa.Column("why", sa.Text),
+)
+
+rolls = sa.Table(
+    "rolls",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("ended_by", sa.Text),
+    sa.Column("why", sa.Text),
+)
+
+rollbacks = sa.Table(
+    "rollbacks",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("decision", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (
         "create table learned (seq integer not null primary key, pool text not null, kind text not null, "
         "key text not null, version text not null, at float not null, body text not null)",
         "create index learned_by_key on learned (pool, kind, key, seq)",
+    ),
+    2: (
+        "create table if not exists marks (seq integer not null primary key, pool text not null, "
+        "instance text not null, body text not null, ended_at float, ended_by text, why text)",
+        "create table if not exists rolls (seq integer not null primary key, pool text not null, id text not null, "
+        "body text not null, ended_at float, ended_by text, why text)",
+        "create table if not exists rollbacks (seq integer not null primary key, pool text not null, "
+        "at float not null, decision integer not null, body text not null)",
     ),
 }
 """Statements that lead from version N to N + 1, by N."""

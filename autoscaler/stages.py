@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from autoscaler.policies.target import BEYOND_ANY_POOL, ROUNDING, Target
 from autoscaler.ruleset import Rule, RuleSet
-from autoscaler.types import Outlook, Proposal, Reading, World
+from autoscaler.types import Decision, Outlook, Proposal, Reading, World
 
 SURE = 0.1
 """Standard deviation of the logarithm of growth up to which a forecast is sure: one in twenty passes it by 18 %."""
@@ -33,6 +33,20 @@ def release(
         _cut(p, staged[p.source].stages, base, ready) if p.source in staged and p.sense in ("size", "raise") else p
         for p in proposals
     )
+
+
+def present_need(rules: RuleSet, decision: Decision) -> int:
+    """Replicas that the rules ask for without what only a forecast adds; no limit has had a say in it."""
+    needed = [0]
+    by_name = {r.name: r for r in rules.rules}
+    for p in decision.proposals:
+        if p.sense not in ("size", "raise"):
+            continue
+        policy = by_name[p.source].policy if p.source in by_name else None
+        signal = rules.signal(policy.signal) if isinstance(policy, Target) else None
+        ahead = signal is not None and signal.forecast is not None
+        needed.append(min(p.replicas, _present(rules, by_name[p.source], decision.readings)) if ahead else p.replicas)
+    return max(needed)
 
 
 def _present(rules: RuleSet, rule: Rule, readings: Mapping[str, Reading]) -> int:
