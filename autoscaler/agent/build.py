@@ -73,4 +73,8 @@ def collectors(settings: AgentSettings, clock: Clock) -> dict[str, Running]:
         made["host"] = Host(
             clock, settings.all_labels, interval_s=settings.interval_s, whole_machine=settings.whole_machine
         )
+    if settings.cloud is not None:
+        from collectors.cloud import Cloud
+
+        made["cloud"] = Cloud(clock, settings.all_labels, cloud=settings.cloud, base_url=settings.metadata_url)
     return made

@@ -33,6 +33,10 @@ NAMES: tuple[Names, ...] = get_args(Names)
 Lane = Literal["buffers", "gpm", "slow"]
 LANES: tuple[Lane, ...] = get_args(Lane)
 NO_LANES = "none"
+CloudName = Literal["aws", "azure", "auto"]
+CLOUDS: tuple[CloudName, ...] = get_args(CloudName)
+METADATA_URL = "http://169.254.169.254"
+"""Where machines of both clouds find their metadata service."""
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TAKEN = frozenset({"uuid", "gpu", "gpu_model", "mig_profile", "gi_id", "source", "host"})
 """Labels that collectors give themselves."""
@@ -52,6 +56,8 @@ class AgentSettings:
     with_host: bool = True
     lanes: tuple[Lane, ...] = LANES
     whole_machine: bool = False
+    cloud: CloudName | None = None
+    metadata_url: str = METADATA_URL
     labels: Labels = ()
     push: str | None = None
     token: str | None = field(default=None, repr=False)
@@ -83,6 +89,8 @@ class Words:
     no_gpus: str = "false"
     no_host: str = "false"
     whole_machine: str = "false"
+    cloud: str = "none"
+    metadata_url: str = METADATA_URL
     labels: str = ""
     push: str | None = None
     token: str | None = field(default=None, repr=False)
@@ -136,6 +144,8 @@ def read_settings(given: Words, machine: str) -> AgentSettings:
         with_host=not read(lambda: _flag("--no-host", given.no_host), False),
         lanes=read(lambda: _choices("--lanes", given.lanes, LANES, NO_LANES), ()),
         whole_machine=read(lambda: _flag("--whole-machine", given.whole_machine), False),
+        cloud=next(iter(read(lambda: _choices("--cloud", given.cloud, CLOUDS, "none"), ())), None),
+        metadata_url=read(lambda: _metadata(given.metadata_url), METADATA_URL),
         labels=read(lambda: tuple(sorted(dict(_pairs(given.labels)).items())), ()),
         push=given.push or None,
         token=given.token or None,
@@ -168,7 +178,7 @@ def _contradictions(settings: AgentSettings) -> Iterator[str]:
         yield "--tls-cert and --tls-key: one is useless without the other; give both"
     if settings.wanted and not settings.with_gpus:
         yield "--power-limit and --lock-clocks: are set on GPUs; leave --no-gpus out"
-    if not (settings.with_gpus or settings.with_host):
+    if not (settings.with_gpus or settings.with_host or settings.cloud):
         yield "--no-gpus and --no-host: nothing is left to collect; leave one of them out"
 
 
@@ -216,6 +226,17 @@ def _address(text: str) -> tuple[str, int]:
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError(f"--listen: {text!r} is not HOST:PORT; write 127.0.0.1:9400, or 0.0.0.0:9400 for everybody")
     return host, int(port)
+
+
+def _metadata(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0 and parts.username is None
+    except ValueError:
+        good = False
+    if not good or re.search(r"[^!-~]|[?#]", url):
+        raise ValueError(f"--metadata-url: {url!r} is not http://HOST:PORT; leave it out to ask the cloud's own")
+    return url
 
 
 def _choices(flag: str, text: str, known: Sequence[str], nothing: str = "") -> tuple[str, ...]:

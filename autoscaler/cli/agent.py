@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autoscaler.agent.settings import CONTROLS_FILE
+from autoscaler.agent.settings import CONTROLS_FILE, METADATA_URL
 
 
 def _option(flag: str, text: str) -> Any:
@@ -36,6 +36,12 @@ def agent(
     whole_machine: Annotated[
         bool, _option("--whole-machine", "In a container: the machine, not the container's share of it.")
     ] = False,
+    cloud: Annotated[
+        str, _option("--cloud", "Read the cloud's notices to this machine: aws, azure, auto or none.")
+    ] = "none",
+    metadata_url: Annotated[
+        str, _option("--metadata-url", "Metadata service that tells them, where it is not the cloud's own.")
+    ] = METADATA_URL,
     host: Annotated[str | None, _option("--host", "Name of this node; default is the machine's own.")] = None,
     labels: Annotated[
         list[str] | None, _option("--labels", "NAME=VALUE on every series; repeatable, or a=1,b=2.")
@@ -81,6 +87,8 @@ def agent(
 
     words(os.environ)  # a variable with a typing mistake must not be passed over
     given = Words(
+        cloud=cloud,
+        metadata_url=metadata_url,
         host=host,
         listen=listen,
         names=",".join(names or ("canonical",)),
