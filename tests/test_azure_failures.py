@@ -163,7 +163,7 @@ def test_a_resource_group_that_does_not_exist_is_an_error_and_never_an_empty_fle
 @pytest.mark.parametrize(
     ("settings", "offer", "text"),
     [
-        ({"scale_set": "nobody"}, {}, "check subscription, resource_group and scale_set"),
+        ({"scale_set": "nobody"}, {}, "correct scale_set or resource_group, or write create: true"),
         ({}, {"type": "NC6s_v3"}, "its machines are Standard_NC24ads_A100_v4, the offer says NC6s_v3"),
         ({}, {"region": "westeurope"}, "it is in eastus, the offer says westeurope"),
         ({}, {"zone": "2"}, "its zones are none, the offer says 2"),

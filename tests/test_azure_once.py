@@ -143,13 +143,13 @@ def test_a_write_of_somebody_else_in_between_is_read_and_kept(world: AzureWorld)
     assert [i.action for i in world.instances()] == [launch.id], "what others ordered is left alone"
 
 
-def test_writes_that_are_always_spoilt_end_as_throttled_and_buy_nothing(world: AzureWorld) -> None:
+def test_writes_that_are_always_spoilt_find_it_busy_and_buy_nothing(world: AzureWorld) -> None:
     def somebody() -> None:
         world.cloud.update(world.set, {}, None)
 
     world.arm.fault("set.update", "before", times=99, run=somebody)
     told = world.provider.apply(world.launch())
-    assert (told.status, told.error) == ("unknown", "throttled")
+    assert (told.status, told.error) == ("unknown", "busy")
     assert world.arm.calls.count("set.update") == 5
     assert world.cloud.bought == []
 

@@ -46,12 +46,18 @@ NOT_ANSWERED = frozenset({
     "ServiceUnavailable", "ServiceUnavailableException", "Unavailable",
 })  # fmt: skip
 """Nobody knows whether the call was carried out; it is repeated with its token."""
+_ABSENT = re.compile(r"NotFound(Exception)?$|Malformed$")
+NO_SUCH_TYPE = "InvalidInstanceType"
 ANOTHER_ORDER = "IdempotentParameterMismatch"
 RETRY_AFTER_S = 5.0
 LONGEST_WAIT_S = 300.0
 _SAID = 300
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:.*", re.DOTALL)
+
+
+class AbsentError(ProviderError):
+    """What the offer names, a template, an image, a subnet, is not there."""
 
 
 class AnotherOrderError(ProviderError):
@@ -85,6 +91,10 @@ def _refused(error: Any, where: str) -> ProviderError:
         meant = AnotherOrderError(said)
     elif code in NOT_ANSWERED or status >= 500:
         meant = UnreachableError(f"{said}; whether it was carried out is not known")
+    elif code == NO_SUCH_TYPE:
+        meant = ProviderError(f"{said}; correct the type in the rule file, or take it from a region that sells it")
+    elif _ABSENT.search(code):
+        meant = AbsentError(f"{said}; make it in this region, or correct its name in the offer")
     else:
         meant = ProviderError(said)
     return meant

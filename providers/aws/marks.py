@@ -27,6 +27,7 @@ class Mark:
 
     since: when it got its role. ready_at: when it first answered its readiness check in that role, 0 = not yet.
     action None and offer "": it was made by somebody else and given to a pool by its tags. probe: see `order`.
+    made_of: what stands for the settings it was ordered with, empty = not known.
     """
 
     owner: str
@@ -42,6 +43,7 @@ class Mark:
     ready_at: float = 0.0
     requested_at: float = 0.0
     applied: tuple[str, ...] = ()
+    made_of: str = ""
 
     def knows(self, action: str) -> bool:
         """Whether an operation was carried out before."""
@@ -72,6 +74,7 @@ def ordered(launch: Launch, owner: str, port: int, probe: str) -> dict[str, str]
         "role": "warm" if launch.into == "warm" else "serving",
         "since": _text(launch.at),
         "requested": _text(launch.at),
+        "made_of": offer.made_of,
     }
     return {"Name": f"{owner}-{launch.pool}", **{PREFIX + name: value for name, value in tags.items()}}
 
@@ -103,6 +106,7 @@ def read(tags: Sequence[Mapping[str, str]], launched_at: float) -> Mark:
         ready_at=_number(found.get("ready"), 0.0),
         requested_at=requested,
         applied=tuple(found.get("applied", "").split()[-REMEMBERED:]),
+        made_of=found.get("made_of", ""),
     )
 
 

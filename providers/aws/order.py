@@ -17,8 +17,9 @@ from functools import cache
 from typing import Any
 
 from autoscaler import units
-from autoscaler.errors import ProviderError
-from autoscaler.types import Launch, Offer
+from autoscaler.errors import InputError, ProviderError
+from autoscaler.types import Launch, Offer, OfferFault
+from providers import bootstrap
 from providers.aws import marks
 from providers.catalog import read_catalog
 
@@ -40,9 +41,10 @@ SETTINGS: Mapping[str, str] = {
     "`/health` when left out",
     "gpus": "GPUs of one instance, for types that the catalogue does not list",
     "tags": "a mapping of further tags",
+    **bootstrap.SETTINGS,
 }
 """Settings of an offer, and what each means; docs/aws.md says the same."""
-_MAPPINGS = ("subnet", "tags")
+_MAPPINGS = ("subnet", "tags", *bootstrap.SECTIONS)
 _LONGEST_TOKEN = 64
 _PROBE = re.compile(r"/[\w+\-=.:/@]{0,200}|checks|running")
 
@@ -52,23 +54,15 @@ def parameters(launch: Launch, owner: str) -> dict[str, Any]:
     that is wrong with the offer."""
     offer = launch.offer
     settings = dict(offer.settings)
-    faults = [*_unknown(settings), *_wrong_type(offer, settings), *_left_out(launch, settings)]
-    port = _read(settings, "port", _port, 8000, faults)
-    probe = _read(settings, "ready", _probe, "/health", faults)
-    hibernate = _read(settings, "hibernate", units.flag, False, faults)
-    made: dict[str, Any] = {
-        "ClientToken": token(launch.id),
-        "InstanceType": offer.type,
-        "MinCount": 1,
-        "MaxCount": 1,
-        **_machine(settings, faults),
-        **_place(offer, settings, faults),
-        **_purchase(offer, settings, faults),
-    }
-    if hibernate:
-        made["HibernationOptions"] = {"Configured": True}
+    faults: list[OfferFault] = []
+    described, port, probe = _described(offer, settings, faults)
+    if launch.into == "warm" and offer.purchase == "spot":
+        text = "a spot instance cannot be stopped, so it cannot wait in the warm pool; use on_demand"
+        faults.append(OfferFault("purchase", text))
     if faults:
-        raise ProviderError(f"launch {launch.id} of {offer.key}: " + "; ".join(faults))
+        raise ProviderError(f"launch {launch.id} of {offer.key}: " + "; ".join(f.text for f in faults))
+    made: dict[str, Any] = {"ClientToken": token(launch.id), "MinCount": 1, "MaxCount": 1, **described}
+    made |= _first_boot(launch, port, probe)
     more = {name.removeprefix("tags."): value for name, value in settings.items() if name.startswith("tags.")}
     tags = marks.as_list({**more, **marks.ordered(launch, owner, port, probe)})
     kinds = ["instance", "volume", *(["spot-instances-request"] if offer.purchase == "spot" else [])]
@@ -76,12 +70,36 @@ def parameters(launch: Launch, owner: str) -> dict[str, Any]:
     return made
 
 
+def offer_faults(offer: Offer) -> tuple[OfferFault, ...]:
+    """Everything that is wrong with an offer, without asking anybody."""
+    faults: list[OfferFault] = []
+    _described(offer, dict(offer.settings), faults)
+    return tuple(faults)
+
+
+def _described(offer: Offer, settings: Mapping[str, str], faults: list[OfferFault]) -> tuple[dict[str, Any], int, str]:
+    """The parameters that describe the machine, its port and its probe; `faults` gets what is wrong."""
+    faults += [*_unknown(settings), *_wrong_type(offer, settings), *_left_out(settings)]
+    port = _read({**settings, "port": _port_text(settings, faults)}, "port", _port, 8000, faults)
+    probe = _read(settings, "ready", _probe, "/health", faults)
+    faults += bootstrap.offer_faults(offer, port=port, ready=probe)
+    made: dict[str, Any] = {
+        "InstanceType": offer.type,
+        **_machine(settings, faults),
+        **_place(offer, settings, faults),
+        **_purchase(offer, settings, faults),
+    }
+    if _read(settings, "hibernate", units.flag, False, faults):
+        made["HibernationOptions"] = {"Configured": True}
+    return made, port, probe
+
+
 def token(action: str) -> str:
     """The client token of an action: its id, which is scoped to attempt, type, zone and purchase option already."""
     return action if len(action) <= _LONGEST_TOKEN and action.isascii() else hashlib.sha256(action.encode()).hexdigest()
 
 
-def _unknown(settings: Mapping[str, str]) -> list[str]:
+def _unknown(settings: Mapping[str, str]) -> list[OfferFault]:
     faults = []
     for name in settings:
         first, _, rest = name.partition(".")
@@ -89,9 +107,9 @@ def _unknown(settings: Mapping[str, str]) -> list[str]:
             continue
         close = difflib.get_close_matches(first, SETTINGS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(SETTINGS)}"
-        faults.append(f"{name!r} is not a setting of an aws offer; {hint}")
-    faults += [f"{n!r} is a tag of ours; choose another name" for n in settings if n.startswith(f"tags.{marks.PREFIX}")]
-    return faults
+        faults.append(OfferFault(name, f"{name!r} is not a setting of an aws offer; {hint}"))
+    ours = [n for n in settings if n.startswith(f"tags.{marks.PREFIX}")]
+    return faults + [OfferFault(n, f"{n!r} is a tag of ours; choose another name") for n in ours]
 
 
 @cache
@@ -99,25 +117,24 @@ def _types() -> frozenset[str]:
     return frozenset(m.type for m in read_catalog() if m.provider == "aws")
 
 
-def _wrong_type(offer: Offer, settings: Mapping[str, str]) -> list[str]:
+def _wrong_type(offer: Offer, settings: Mapping[str, str]) -> list[OfferFault]:
     """A type that nobody described may have no GPU at all, or not exist."""
     if offer.type in _types() or settings.get("gpus", "0") not in ("", "0"):
         return []
     close = difflib.get_close_matches(offer.type, _types(), n=1)
     hint = f"did you mean {close[0]}? If it exists, " if close else ""
-    return [f"type {offer.type!r} is not in the catalogue of GPU types; {hint}write `gpus` beside it"]
+    text = f"type {offer.type!r} is not in the catalogue of GPU types; {hint}write `gpus` beside it"
+    return [OfferFault("type", text)]
 
 
-def _left_out(launch: Launch, settings: Mapping[str, str]) -> list[str]:
-    faults = []
-    if not settings.get("launch_template") and not settings.get("image"):
-        faults.append("write launch_template or image, so that EC2 knows what to start")
-    if launch.into == "warm" and launch.offer.purchase == "spot":
-        faults.append("a spot instance cannot be stopped, so it cannot wait in the warm pool; use on_demand")
-    return faults
+def _left_out(settings: Mapping[str, str]) -> list[OfferFault]:
+    if settings.get("launch_template") or settings.get("image"):
+        return []
+    # A warning until it is launched, since the provider's configuration may name a template for all offers.
+    return [OfferFault("", "write launch_template or image, so that EC2 knows what to start", "warning")]
 
 
-def _machine(settings: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
+def _machine(settings: Mapping[str, str], faults: list[OfferFault]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     template = settings.get("launch_template")
     if template:
@@ -125,7 +142,8 @@ def _machine(settings: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
         version = settings.get("launch_template_version", "$Default")
         made["LaunchTemplate"] = {kind: template, "Version": version}
     elif "launch_template_version" in settings:
-        faults.append("launch_template_version stands without launch_template; write both")
+        text = "launch_template_version stands without launch_template; write both"
+        faults.append(OfferFault("launch_template_version", text))
     if image := settings.get("image"):
         made["ImageId"] = image
     if key := settings.get("key"):
@@ -137,13 +155,14 @@ def _machine(settings: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
     return made
 
 
-def _place(offer: Offer, settings: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
+def _place(offer: Offer, settings: Mapping[str, str], faults: list[OfferFault]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     by_zone = {n.removeprefix("subnet."): value for n, value in settings.items() if n.startswith("subnet.")}
     subnet = settings.get("subnet")
     if by_zone and offer.zone not in by_zone:
         zones = ", ".join(sorted(by_zone))
-        faults.append(f"subnet has none for zone {offer.zone!r}, only for {zones}; write the zones or add the subnet")
+        text = f"subnet has none for zone {offer.zone!r}, only for {zones}; write the zones or add the subnet"
+        faults.append(OfferFault("subnet", text))
     subnet = by_zone.get(offer.zone, subnet)
     if subnet:
         made["SubnetId"] = subnet
@@ -153,7 +172,7 @@ def _place(offer: Offer, settings: Mapping[str, str], faults: list[str]) -> dict
     return made
 
 
-def _purchase(offer: Offer, settings: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
+def _purchase(offer: Offer, settings: Mapping[str, str], faults: list[OfferFault]) -> dict[str, Any]:
     """One-time spot requests that end with their instance: a persistent one would buy again behind the loop's back."""
     made: dict[str, Any] = {}
     price = _read(settings, "max_price", units.usd_per_hour, None, faults)
@@ -167,7 +186,8 @@ def _purchase(offer: Offer, settings: Mapping[str, str], faults: list[str]) -> d
         case "reserved":
             reservation = settings.get("reservation", "")
             if not reservation:
-                faults.append("purchase reserved needs reservation, the id of a capacity reservation (cr-...)")
+                text = "purchase reserved needs reservation, the id of a capacity reservation (cr-...)"
+                faults.append(OfferFault("purchase", text))
             kind = "CapacityReservationResourceGroupArn" if reservation.startswith("arn:") else "CapacityReservationId"
             made["CapacityReservationSpecification"] = {"CapacityReservationTarget": {kind: reservation}}
             if block:
@@ -176,7 +196,7 @@ def _purchase(offer: Offer, settings: Mapping[str, str], faults: list[str]) -> d
 
 
 def _read(
-    settings: Mapping[str, str], name: str, reader: Callable[[str], Any], otherwise: Any, faults: list[str]
+    settings: Mapping[str, str], name: str, reader: Callable[[str], Any], otherwise: Any, faults: list[OfferFault]
 ) -> Any:
     text = settings.get(name)
     if text is None:
@@ -184,8 +204,25 @@ def _read(
     try:
         return reader(text)
     except ValueError as error:
-        faults.append(f"{name}: {error}")
+        faults.append(OfferFault(name, f"{name}: {error}"))
         return otherwise
+
+
+def _first_boot(launch: Launch, port: int, probe: str) -> dict[str, str]:
+    """What the machine is told; it takes the place of what the launch template says. The SDK writes it in base64."""
+    try:
+        text = bootstrap.user_data(launch.pool, launch.offer, port=port, ready=probe)
+    except InputError as error:
+        raise ProviderError(f"launch {launch.id} of {launch.offer.key}: {error}") from None
+    return {} if text is None else {"UserData": text}
+
+
+def _port_text(settings: Mapping[str, str], faults: list[OfferFault]) -> str:
+    try:
+        return bootstrap.port_of(settings)
+    except ValueError as error:
+        faults.append(OfferFault("port", f"port: {error}"))
+        return settings["port"]
 
 
 def _port(text: str) -> int:

@@ -10,21 +10,27 @@ tags (`marks`), so nothing is lost with this process. docs/aws.md describes set-
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from autoscaler.clock import SystemClock
 from autoscaler.errors import InputError, ProviderError, ThrottledError, UnreachableError
 from autoscaler.ports import Clock
-from autoscaler.types import Action, Fleet, Launch, Operate, Outcome
+from autoscaler.types import Action, Fleet, Launch, Offer, OfferFault, Operate, Outcome
 from providers.aws import marks, order
+from providers.aws.adopter import Adopter
 from providers.aws.failures import AnotherOrderError
+from providers.aws.questions import Questions
 from providers.aws.recall import Recall
 from providers.aws.region import Reach, Region, connect
 from providers.aws.rounds import Rounds
 from providers.aws.seen import Seen, seen
+from providers.aws.survey import Survey
 from providers.aws.watch import Watch
+from providers.bootstrap import Defaults
+from providers.inquiry import Inquiry
 
 _ID = re.compile(r"i-[0-9a-f]{8,17}")
 _OWNER = re.compile(r"[\w+\-=.:/@]{1,100}")
@@ -39,7 +45,10 @@ class AwsProvider:
     connect_timeout_s, read_timeout_s: of one call, which is never repeated unseen. list_limit_s: of a list of all
     pages. max_instances: a region with more of ours is an error. failed_for_s: how long an instance that ended by
     itself is listed as failed. warm_up_s: how long a new warm instance runs before it is stopped. probe_timeout_s: of
-    a readiness probe.
+    a readiness probe. launch_template: of offers that name neither one nor an image. spot_prices: whether EC2's price
+    history takes the place of the catalogue's prices. quotas_endpoint_url: of Service Quotas, needed where
+    endpoint_url is given. bootstrap, serve, agent: what machines are told at their first boot, for offers that do not
+    say it themselves (docs/bootstrap.md). offers: what the rules in force may launch, by pool; the service fills it.
     """
 
     regions: tuple[str, ...] = ()
@@ -55,9 +64,17 @@ class AwsProvider:
     failed_for_s: float = 60.0
     warm_up_s: float = 300.0
     probe_timeout_s: float = 1.0
+    launch_template: str = ""
+    spot_prices: bool = True
+    quotas_endpoint_url: str = ""
+    bootstrap: Path | None = None
+    serve: Mapping[str, object] | None = None
+    agent: Mapping[str, object] | None = None
+    offers: Callable[[], Iterable[tuple[str, Offer]]] = tuple
     _regions: Mapping[str, Region] = field(init=False, repr=False, compare=False)
     _watch: Watch = field(init=False, repr=False, compare=False)
     _recall: Recall = field(init=False, repr=False, compare=False)
+    _survey: Survey = field(init=False, repr=False, compare=False)
     _rounds: Rounds = field(default_factory=Rounds, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +99,17 @@ class AwsProvider:
         watch = Watch(self.owner, self.address, self.failed_for_s, self.warm_up_s, self.probe_timeout_s)
         object.__setattr__(self, "_watch", watch)
         object.__setattr__(self, "_recall", Recall(self.owner))
+        questions = Questions(self._regions, self._quotas(reach), self.spot_prices, self.clock)
+        object.__setattr__(self, "_survey", Survey(questions, Inquiry(self.clock)))
+
+    @staticmethod
+    def offer_faults(offer: Offer) -> tuple[OfferFault, ...]:
+        """What is wrong with an offer, as far as it can be told without AWS."""
+        return order.offer_faults(offer)
+
+    def survey(self) -> bool:
+        """Asks AWS some of what is due about the offers in force: see `Questions`."""
+        return self._survey.ask([offer for _, offer in self._offers()])
 
     def observe(self) -> Fleet:
         """What EC2 lists, and what has to be done about it without a decision: see `Watch.tend`."""
@@ -101,10 +129,14 @@ class AwsProvider:
             instance = None if isinstance(action, Launch) else action.instance
             return self._outcome(action, "failed", instance, str(error), error.code)
 
+    def adopter(self) -> Adopter:
+        """Gives instances of somebody else's to a pool."""
+        return Adopter(self.owner, self._regions, self.clock)
+
     def close(self) -> None:
         """Ends the readiness probes and the connections."""
         self._watch.close()
-        for region in self._regions.values():
+        for region in (*self._regions.values(), *self._survey.questions.quotas.values()):
             region.client.close()
 
     def _look(self, tend: bool) -> Fleet:
@@ -115,12 +147,32 @@ class AwsProvider:
         fleet = self._watch.fleet(found, self._regions, now)
         if tend:
             self._watch.tend(found, self._regions, now)
-        return fleet
+        return replace(fleet, standings=self._survey.standings(self._offers(), found, now))
+
+    def _offers(self) -> list[tuple[str, Offer]]:
+        return [(pool, self._filled(offer)) for pool, offer in self.offers() if offer.provider == "aws"]
+
+    def _filled(self, offer: Offer) -> Offer:
+        """An offer with what the configuration says for all."""
+        offer = Defaults(self.bootstrap, self.serve or {}, self.agent or {}).filled(offer)
+        named = {name for name, value in offer.settings if value}
+        if not self.launch_template or named & {"launch_template", "image"}:
+            return offer
+        return replace(offer, settings=(*offer.settings, ("launch_template", self.launch_template)))
+
+    def _quotas(self, reach: Reach) -> dict[str, Region]:
+        """Clients of Service Quotas; none where EC2 is somewhere else than at AWS and nobody says where they are."""
+        if self.endpoint_url and not self.quotas_endpoint_url:
+            return {}
+        timeout_s = min(self.read_timeout_s, 5.0)
+        there = replace(reach, endpoint_url=self.quotas_endpoint_url, read_timeout_s=timeout_s, connections=2)
+        return connect(tuple(self._regions), there, "service-quotas")
 
     # --- launch ---------------------------------------------------------------------------------------------------
 
     def _launch(self, launch: Launch) -> Outcome:
         region = self._region(launch)
+        launch = replace(launch, offer=self._filled(launch.offer))
         parameters = order.parameters(launch, self.owner)
         try:
             answer = region.call("run_instances", **parameters)

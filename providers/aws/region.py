@@ -28,7 +28,7 @@ class Reach:
     read_timeout_s: float
     list_limit_s: float
     max_instances: int
-    connections: int = 16
+    connections: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Region:
     def instances(self, *filters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Every instance that the filters let through, or an error: half a list would look like a loss."""
         found: list[Mapping[str, Any]] = []
-        for page in self._pages("describe_instances", filters):
+        for page in self.pages("describe_instances", filters):
             found += [i for reservation in page.get("Reservations", ()) for i in reservation.get("Instances", ())]
             if len(found) > self.reach.max_instances:
                 raise ProviderError(
@@ -66,7 +66,7 @@ class Region:
     def notices(self, *filters: Mapping[str, Any]) -> dict[str, str]:
         """What EC2 says of spot requests that it is about to end: words by instance."""
         told: dict[str, str] = {}
-        for page in self._pages("describe_spot_instance_requests", filters):
+        for page in self.pages("describe_spot_instance_requests", filters):
             for request in page.get("SpotInstanceRequests", ()):
                 status = request.get("Status", {})
                 if instance := request.get("InstanceId"):
@@ -84,13 +84,16 @@ class Region:
                     ok.add(status["InstanceId"])
         return ok
 
-    def _pages(self, operation: str, filters: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    def pages(
+        self, operation: str, filters: Sequence[Mapping[str, Any]], page: int = 0, **more: Any
+    ) -> Iterator[Mapping[str, Any]]:
+        """The answers to one question, page after page, within `list_limit_s`. page: most in one, 0 = PAGE."""
         began, token = monotonic(), None
         for _ in range(MAX_PAGES):
-            asked: dict[str, Any] = {"Filters": list(filters), "MaxResults": PAGE}
-            page = self.call(operation, **asked, **({"NextToken": token} if token else {}))
-            yield page
-            if not (following := page.get("NextToken")):
+            asked: dict[str, Any] = {"Filters": list(filters), "MaxResults": page or PAGE, **more}
+            answer = self.call(operation, **asked, **({"NextToken": token} if token else {}))
+            yield answer
+            if not (following := answer.get("NextToken")):
                 return
             if following == token:
                 raise UnreachableError(f"aws {self.name} {operation}: the same page comes again and again")
@@ -100,7 +103,7 @@ class Region:
         raise UnreachableError(f"aws {self.name} {operation}: more than {MAX_PAGES} pages")
 
 
-def connect(names: Sequence[str], reach: Reach) -> dict[str, Region]:
+def connect(names: Sequence[str], reach: Reach, service: str = "ec2") -> dict[str, Region]:
     """A client for each region, built now: the first costs a third of a second, which no launch should wait for.
 
     Nothing is asked of AWS. Raises InputError without boto3, and for a profile or region that cannot be.
@@ -132,7 +135,7 @@ def connect(names: Sequence[str], reach: Reach) -> dict[str, Region]:
         return {
             name: Region(
                 name,
-                session.client("ec2", region_name=name, endpoint_url=reach.endpoint_url or None, config=config),
+                session.client(service, region_name=name, endpoint_url=reach.endpoint_url or None, config=config),
                 reach,
             )
             for name in regions

@@ -106,7 +106,9 @@ def listed(one: Seen, now: float, ready_at: float, notice: str, address: Literal
         address=f"{host}:{mark.port}" if host and state in ("ready", "draining") else None,
         action=mark.action,
         usd_per_hour=mark.usd_per_hour,
+        made_of=mark.made_of,
         detail=detail,
+        rests=one.role == "warm" and state in ("warm", "stopping") and one.ec2_state != "shutting-down",
     )
 
 

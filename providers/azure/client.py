@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from autoscaler.errors import CredentialsError, InputError, ProviderError
+from providers.azure.calls import begin, bounded, token_of
 from providers.azure.failures import TEXT_LIMIT, GoneError, translated
 from providers.azure.machines import MachineSeen, SetSeen
 from providers.azure.settings import SetRef
@@ -17,7 +18,6 @@ from providers.azure.shown import Progress, machine_of, progress_of, scale_set_o
 
 Identity = Literal["default", "environment", "managed", "workload", "cli"]
 PUBLIC = "https://management.azure.com"
-_PAGES = 200
 _SCOPE = "https://management.azure.com/.default"
 
 
@@ -47,7 +47,7 @@ class Client:
     def scale_sets(self, subscription: str, group: str) -> list[SetSeen]:
         """All of a resource group."""
         with translated(f"listing the scale sets of {group}"):
-            found = _bounded(self._sets(subscription).list(group), f"scale sets of {group}")
+            found = bounded(self._sets(subscription).list(group), f"scale sets of {group}")
             return [scale_set_of(SetRef(subscription, group, str(one.name).lower()), one) for one in found]
 
     def scale_set(self, ref: SetRef) -> SetSeen:
@@ -59,7 +59,7 @@ class Client:
         """All of a scale set, with what each is doing."""
         with translated(f"listing the machines of {ref}"):
             listed = self._vms(ref.subscription).list(ref.group, ref.name, expand="instanceView")
-            return [machine_of(one) for one in _bounded(listed, f"machines of {ref}")]
+            return [machine_of(one) for one in bounded(listed, f"machines of {ref}")]
 
     def machine(self, ref: SetRef, machine: str) -> MachineSeen | None:
         """One machine; None when there is none of that id."""
@@ -82,16 +82,26 @@ class Client:
         if capacity is not None:
             body["sku"] = {"name": seen.size, "capacity": capacity}
         with translated(f"writing scale set {seen.ref}"):
-            return _token(
+            return token_of(
                 self._sets(seen.ref.subscription).begin_update(
                     seen.ref.group,
                     seen.ref.name,
                     body,
                     etag=seen.etag,
                     match_condition=MatchConditions.IfNotModified,
-                    **_begin(),
+                    **begin(),
                 )
             )
+
+    def create_set(self, ref: SetRef, body: Mapping[str, Any]) -> str | None:
+        """A new scale set, unless there is one of that name (else StaleError). Returns the continuation token."""
+        from azure.core import MatchConditions
+
+        with translated(f"making scale set {ref}"):
+            sets = self._sets(ref.subscription)
+            made = {**body, "name": ref.name}
+            missing = MatchConditions.IfMissing
+            return token_of(sets.begin_create_or_update(ref.group, ref.name, made, match_condition=missing, **begin()))
 
     def label(self, ref: SetRef, machine: MachineSeen, tags: Mapping[str, str], protect: bool) -> None:
         """Adds tags to a machine and protects it from scale-in, if nobody wrote since it was seen (else StaleError)."""
@@ -109,7 +119,7 @@ class Client:
                 model,
                 etag=machine.etag or None,
                 match_condition=MatchConditions.IfNotModified if machine.etag else None,
-                **_begin(),
+                **begin(),
             )
 
     def operate(self, kind: Literal["delete", "start", "deallocate"], ref: SetRef, machines: list[str]) -> str | None:
@@ -118,9 +128,9 @@ class Client:
         with translated(f"{kind} of {ref}/{','.join(machines)}"):
             sets = self._sets(ref.subscription)
             if kind == "delete":
-                return _token(sets.begin_delete_instances(ref.group, ref.name, body, **_begin()))
-            begin = sets.begin_start if kind == "start" else sets.begin_deallocate
-            return _token(begin(ref.group, ref.name, body, **_begin()))
+                return token_of(sets.begin_delete_instances(ref.group, ref.name, body, **begin()))
+            call = sets.begin_start if kind == "start" else sets.begin_deallocate
+            return token_of(call(ref.group, ref.name, body, **begin()))
 
     def look(self, ref: SetRef, token: str) -> Progress:
         """Asks once how the operation behind a continuation token stands; one that Azure no longer knows is lost.
@@ -163,6 +173,10 @@ class Client:
     def _vms(self, subscription: str) -> Any:
         return self._client(subscription).virtual_machine_scale_set_vms
 
+    def sdk(self, subscription: str) -> Any:
+        """The SDK's client of a subscription, for questions that are not about one scale set."""
+        return self._client(subscription)
+
     def _client(self, subscription: str) -> Any:
         with self._lock:
             if subscription not in self._clients:
@@ -191,9 +205,6 @@ class Client:
             logging_enable=False,
             per_call_policies=[_plain_http()] if plain else [],
         )
-
-
-_NO_RETRY: dict[str, Any] = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
 
 
 def import_sdk() -> None:
@@ -235,45 +246,3 @@ def _plain_http() -> Any:
             request.context.options["enforce_https"] = False
 
     return PlainHttp()
-
-
-def _begin() -> dict[str, Any]:
-    return {**_NO_RETRY, "polling": _polling()}
-
-
-def _polling() -> Any:
-    """A polling method that does not poll: it keeps where the operation can be asked for."""
-    from azure.core.polling import PollingMethod
-
-    class Held(PollingMethod):  # type: ignore[type-arg]
-        asked_at: str | None = None
-
-        def initialize(self, client: Any, initial_response: Any, deserialization_callback: Any) -> None:
-            headers = initial_response.http_response.headers
-            self.asked_at = headers.get("Azure-AsyncOperation") or headers.get("Location")
-
-        def run(self) -> None:
-            """Nothing: whoever wants to know asks once, with `look`."""
-
-        def status(self) -> str:
-            return "InProgress"
-
-        def finished(self) -> bool:
-            return True
-
-        def resource(self) -> None:
-            return None
-
-    return Held()
-
-
-def _token(poller: Any) -> str | None:
-    asked_at = poller.polling_method().asked_at
-    return None if asked_at is None else str(asked_at)
-
-
-def _bounded(paged: Any, what: str) -> Iterator[Any]:
-    for count, page in enumerate(paged.by_page()):
-        if count >= _PAGES:
-            raise ProviderError(f"{what}: more than {_PAGES} pages; use fewer, smaller resource groups")
-        yield from page

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from autoscaler.errors import CapacityError, ProviderError, QuotaError, ThrottledError, UnreachableError
+from autoscaler.errors import BusyError, CapacityError, ProviderError, QuotaError, UnreachableError
 from autoscaler.ports import Clock
 from autoscaler.types import Launch
 from providers.azure.client import Client
-from providers.azure.failures import StaleError, of_code
-from providers.azure.machines import ACTION, READY, Label, MachineSeen, SetSeen, label_of, label_tags
+from providers.azure.creation import check_made, create
+from providers.azure.failures import GoneError, StaleError, of_code
+from providers.azure.machines import ACTION, READY, Label, MachineSeen, SetSeen, differences, label_of, label_tags
 from providers.azure.orders import (
     ACTION_CHARS,
     KEEP_S,
@@ -25,7 +26,7 @@ from providers.azure.orders import (
     write,
 )
 from providers.azure.records import Records
-from providers.azure.settings import Order, SetRef, same_size
+from providers.azure.settings import Order, SetRef
 from providers.azure.shown import Progress
 
 TRIES = 5
@@ -100,7 +101,7 @@ class Keeper:
 
     def _grow(self, some: list[_Wanted]) -> None:
         for _ in range(TRIES):
-            seen = self.client.scale_set(self.ref)
+            seen = self._there(some[0])
             entries = read(seen.tags)
             known = {e.action: e for e in entries}
             terms = read_terms(seen.tags) or self.records.sets().get(self.ref)
@@ -135,7 +136,17 @@ class Keeper:
                 if wanted.end is None:
                     wanted.end, wanted.new = fresh[wanted.launch.id], True
             return
-        raise ThrottledError(f"scale set {self.ref}: changed by somebody else {TRIES} times in a row", 5.0)
+        raise BusyError(f"scale set {self.ref}: changed by somebody else {TRIES} times in a row", 5.0)
+
+    def _there(self, first: _Wanted) -> SetSeen:
+        """The scale set. Raises BeingMadeError while it is made for the first order."""
+        try:
+            seen = self.client.scale_set(self.ref)
+        except GoneError:
+            create(self.client, self.records, first.launch, first.order, _terms(first))
+            raise
+        check_made(self.client, self.records, seen)
+        return seen
 
     # --- looking after ------------------------------------------------------------------------------------------
 
@@ -277,16 +288,5 @@ def _check(wanted: _Wanted, seen: SetSeen, terms: Terms | None, known: dict[str,
         )
     if not launch.id or len(launch.id) > ACTION_CHARS or any(c in ", !" or not c.isprintable() for c in launch.id):
         raise ProviderError(f"launch {launch.id!r}: an id has at most {ACTION_CHARS} characters, no comma, no space")
-    faults = []
-    if not same_size(seen.size, wanted.order.size):
-        faults.append(f"its machines are {seen.size}, the offer says {offer.type}")
-    if offer.region and seen.location.replace(" ", "").lower() != offer.region.replace(" ", "").lower():
-        faults.append(f"it is in {seen.location}, the offer says {offer.region}")
-    if offer.zone and tuple(seen.zones) != (offer.zone,):
-        zones = ", ".join(seen.zones) or "none"
-        faults.append(f"its zones are {zones}, the offer says {offer.zone}; a zone needs a scale set of its own")
-    if seen.spot != (offer.purchase == "spot"):
-        is_ = "spot" if seen.spot else "on demand"
-        faults.append(f"its machines are {is_}, the offer says {offer.purchase}")
-    if faults:
+    if faults := differences(wanted.order, seen):
         raise ProviderError(f"scale set {seen.ref}: {'; '.join(faults)}; correct the offer")

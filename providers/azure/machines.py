@@ -10,7 +10,7 @@ from typing import Literal
 from autoscaler.errors import ProviderError
 from autoscaler.types import Instance, InstanceState, Operate
 from providers.azure.orders import POOL, ROLE, TAG, Entry, Terms
-from providers.azure.settings import SetRef
+from providers.azure.settings import Order, SetRef, same_size
 
 Role = Literal["serving", "draining", "warm"]
 ACTION, SINCE, AT, APPLIED = TAG + "action", TAG + "since", TAG + "at", TAG + "applied"
@@ -129,6 +129,7 @@ def instance_of(ref: SetRef, terms: Terms, machine: MachineSeen, label: Label, s
         action=label.action,
         usd_per_hour=terms.usd_per_hour,
         detail=detail,
+        rests=label.role == "warm" and state in ("warm", "stopping") and machine.state != "Deleting",
     )
 
 
@@ -183,3 +184,19 @@ def role_after(action: Operate, label: Label) -> Role:
         case "stop", _:
             return "warm"
     raise ProviderError(f"{action.instance} is {label.role}, which {action.kind} does not apply to; observe again")
+
+
+def differences(order: Order, seen: SetSeen) -> list[str]:
+    """In what a scale set is not what its offer says."""
+    offer, faults = order.offer, []
+    if not same_size(seen.size, order.size):
+        faults.append(f"its machines are {seen.size}, the offer says {offer.type}")
+    if offer.region and seen.location.replace(" ", "").lower() != offer.region.replace(" ", "").lower():
+        faults.append(f"it is in {seen.location}, the offer says {offer.region}")
+    if offer.zone and tuple(seen.zones) != (offer.zone,):
+        zones = ", ".join(seen.zones) or "none"
+        faults.append(f"its zones are {zones}, the offer says {offer.zone}; a zone needs a scale set of its own")
+    if seen.spot != (offer.purchase == "spot"):
+        is_ = "spot" if seen.spot else "on demand"
+        faults.append(f"its machines are {is_}, the offer says {offer.purchase}")
+    return faults

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoscaler.errors import ThrottledError
+from autoscaler.errors import BusyError
 
 TAG = "sigmascale-"
 POOL, OFFER, TERMS = TAG + "pool", TAG + "offer", TAG + "terms"
-_ORDERS = TAG + "orders-"
+ORDERS = TAG + "orders-"
+"""How the tags of a scale set begin that hold its orders."""
 _TAGS = 30
 _CHARS = 256
 KEEP_S = 120.0
@@ -62,7 +63,7 @@ class Terms:
 
 
 def write(tags: Mapping[str, str], terms: Terms, entries: Sequence[Entry]) -> dict[str, str]:
-    """All tags of the scale set, with ours renewed. Raises ThrottledError when too many orders are open."""
+    """All tags of the scale set, with ours renewed. Raises BusyError when too many orders are open."""
     body = json.dumps(
         [terms.replicas, terms.usd_per_hour, terms.port, terms.dns_suffix, terms.ready], separators=(",", ":")
     )
@@ -73,12 +74,12 @@ def write(tags: Mapping[str, str], terms: Terms, entries: Sequence[Entry]) -> di
             chunks.append("")
         chunks[-1] = f"{chunks[-1]} {text}".lstrip()
     if len(chunks) > _TAGS:
-        raise ThrottledError(f"{len(entries)} orders are open at once, more than the tags of a scale set hold", 15.0)
-    kept = {name: value for name, value in tags.items() if not name.startswith(_ORDERS)}
+        raise BusyError(f"{len(entries)} orders are open at once, more than the tags of a scale set hold", 15.0)
+    kept = {name: value for name, value in tags.items() if not name.startswith(ORDERS)}
     # Names that are no longer needed are emptied, not left out: whether a PATCH of tags merges or replaces then
     # makes no difference.
-    old = {name: "" for name in tags if name.startswith(_ORDERS)}
-    ours = {f"{_ORDERS}{number:02d}": text for number, text in enumerate(chunks)}
+    old = {name: "" for name in tags if name.startswith(ORDERS)}
+    ours = {f"{ORDERS}{number:02d}": text for number, text in enumerate(chunks)}
     return kept | {POOL: terms.pool, OFFER: terms.offer, TERMS: body} | old | ours
 
 
@@ -96,7 +97,7 @@ def read_terms(tags: Mapping[str, str]) -> Terms | None:
 
 def read(tags: Mapping[str, str]) -> tuple[Entry, ...]:
     """The orders, oldest first. What somebody spoilt by hand is left out."""
-    words = [w for name in sorted(tags) if name.startswith(_ORDERS) for w in tags[name].split()]
+    words = [w for name in sorted(tags) if name.startswith(ORDERS) for w in tags[name].split()]
     return tuple(entry for entry in map(_entry, words) if entry is not None)
 
 

@@ -12,36 +12,36 @@ shows is read from Azure alone; the file of `records` only helps to find it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import Literal, Protocol
+from typing import Protocol
 
 from autoscaler.clock import SystemClock, monotonic
 from autoscaler.errors import (
-    CapacityError,
     InputError,
     ProviderError,
-    QuotaError,
     StorageError,
     ThrottledError,
     UnreachableError,
 )
 from autoscaler.ports import Clock
-from autoscaler.types import Action, Fleet, Instance, Launch, Operate, Outcome
+from autoscaler.types import Action, Fleet, Instance, Launch, Offer, OfferFault, Outcome
+from providers.azure.adopter import Adopter, Strangers
 from providers.azure.client import PUBLIC, Client, Identity, check_endpoint, import_sdk
-from providers.azure.failures import CAPACITY, StaleError
-from providers.azure.keeper import TRIES, Keeper, failure_of, orders_with
-from providers.azure.machines import Label, MachineSeen, SetSeen, instance_of, label_of, label_tags, mark, role_after
-from providers.azure.orders import Terms, read, read_terms, usable
+from providers.azure.creation import BeingMadeError
+from providers.azure.failures import StaleError
+from providers.azure.keeper import Keeper, failure_of, orders_with
+from providers.azure.machines import Label, MachineSeen, SetSeen, instance_of, label_of
+from providers.azure.operating import ASK_AGAIN_S, Operator, Status, outcome
+from providers.azure.orders import Terms, read_terms
+from providers.azure.questions import Questions, check_retail
 from providers.azure.records import Records
-from providers.azure.settings import SetRef, order
+from providers.azure.settings import Order, SetRef, offer_faults, order
+from providers.azure.survey import Asked, Grown, Survey
 from providers.azure.watch import Watch
-
-Status = Literal["accepted", "done", "failed", "unknown"]
-ASK_AGAIN_S = 5.0
-START_RESTS_S = 180.0
-"""A machine that could not be started for want of capacity is not asked again so soon (as long as a new shortage)."""
+from providers.inquiry import Inquiry
 
 
 class Credential(Protocol):
@@ -58,8 +58,9 @@ class AzureProvider:
     resource_group: where scale sets are, unless an offer says. more_groups: others that offers may name, as GROUP or
     SUBSCRIPTION/GROUP; what is not watched is not bought from. identity: default, environment, managed, workload or
     cli, as azure-identity calls them. endpoint: of Azure Resource Manager. timeout_s: longest wait for one answer.
-    adopt: list machines of our scale sets that nobody here ordered too. credential: for programs only, in place of
-    `identity`.
+    adopt: list machines of our scale sets that nobody here ordered too. retail_prices: address of Azure's retail
+    prices, such as https://prices.azure.com; empty = they are not asked for. credential: for programs only, in place
+    of `identity`. offers: what the rules in force may launch, by pool; the service fills it.
     """
 
     directory: Path
@@ -71,7 +72,9 @@ class AzureProvider:
     endpoint: str = PUBLIC
     timeout_s: float = 30.0
     adopt: bool = False
+    retail_prices: str = ""
     credential: Credential | None = None
+    offers: Callable[[], Iterable[tuple[str, Offer]]] = tuple
     _client: Client = field(init=False, repr=False, compare=False)
     _records: Records = field(init=False, repr=False, compare=False)
     _keepers: dict[SetRef, Keeper] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -79,12 +82,17 @@ class AzureProvider:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
     _looking: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
     _watched: frozenset[tuple[str, str]] = field(init=False, repr=False, compare=False)
+    _operator: Operator = field(init=False, repr=False, compare=False)
+    _survey: Survey = field(init=False, repr=False, compare=False)
+    _strangers: Strangers = field(default_factory=Strangers, init=False, repr=False, compare=False)
+    _grown: list[tuple[Grown, ...]] = field(default_factory=lambda: [()], init=False, repr=False, compare=False)
     _last: list[tuple[float, Fleet]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= 600:
             raise InputError(f"azure.timeout_s is {self.timeout_s:g}; write a time from 1 s to 600 s")
         check_endpoint(self.endpoint)
+        check_retail(self.retail_prices)
         if not self.subscription:
             object.__setattr__(self, "subscription", os.environ.get("AZURE_SUBSCRIPTION_ID", ""))
         if not (self.subscription and self.resource_group):
@@ -100,11 +108,50 @@ class AzureProvider:
         object.__setattr__(self, "_client", client)
         object.__setattr__(self, "_records", Records(Path(self.directory)))
         self._records.open()
+        operator = Operator(client, self._records, self.clock, self._keeper, self._adopted)
+        object.__setattr__(self, "_operator", operator)
+        questions = Questions(client, self.retail_prices, self._cores)
+        object.__setattr__(self, "_survey", Survey(questions, Inquiry(self.clock)))
+
+    def adopter(self) -> Adopter:
+        """Gives machines of somebody else's to a pool."""
+        return Adopter(self._client, self._records, self._keeper, self._order_of, self.clock)
+
+    def _order_of(self, offer: Offer) -> Order:
+        asked = order(offer, self.subscription, self.resource_group)
+        self._check_watched(asked.ref, offer)
+        return asked
 
     def close(self) -> None:
         """Drops the connections. The machines stay."""
         self._watch.close()
         self._client.close()
+
+    # --- offers -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def offer_faults(offer: Offer) -> tuple[OfferFault, ...]:
+        """What is wrong with an offer, as far as it can be told without Azure."""
+        return offer_faults(offer)
+
+    def survey(self) -> bool:
+        """Asks Azure some of what is due about the offers in force: see `Questions`."""
+        return self._survey.ask(self._asked())
+
+    def _asked(self) -> tuple[Asked, ...]:
+        return tuple(self._understood(pool, offer) for pool, offer in self.offers() if offer.provider == "azure")
+
+    def _understood(self, pool: str, offer: Offer) -> Asked:
+        subscription = dict(offer.settings).get("subscription", self.subscription)
+        try:
+            asked = order(offer, self.subscription, self.resource_group)
+            self._check_watched(asked.ref, offer)
+        except ProviderError as error:
+            return Asked(pool, offer, subscription, None, str(error))
+        return Asked(pool, offer, subscription, asked)
+
+    def _cores(self, subscription: str, region: str) -> Mapping[str, int]:
+        return self._survey.cores(self._grown[0], subscription, region)
 
     # --- observe ------------------------------------------------------------------------------------------------
 
@@ -127,18 +174,23 @@ class AzureProvider:
         now = self.clock.now()
         known = self._records.sets()
         instances: list[Instance] = []
+        grown: list[Grown] = []
         there: set[tuple[SetRef, str]] = set()
         for subscription, group in sorted(self._watched):
             for seen in self._client.scale_sets(subscription, group):
                 terms = read_terms(seen.tags) or known.get(seen.ref)
-                if terms is not None:
+                if terms is None:
+                    grown.append(Grown(seen, ()))
+                else:
                     if act:
                         self._records.know(seen.ref, terms)
                     listed = self._listed(seen, terms, now, act)
                     instances += listed
+                    grown.append(Grown(seen, tuple(listed)))
                     there |= {(seen.ref, i.id.rpartition("/")[2]) for i in listed}
         self._watch.forget_all_but(there)
-        return Fleet(now, tuple(instances))
+        self._grown[0] = tuple(grown)
+        return Fleet(now, tuple(instances), standings=self._survey.standings(self._asked(), grown, now))
 
     def _listed(self, seen: SetSeen, terms: Terms, now: float, act: bool) -> list[Instance]:
         keeper = self._keeper(seen.ref)
@@ -154,6 +206,7 @@ class AzureProvider:
                 found.append(instance_of(seen.ref, terms, machine, label, seen.spot, now))
         if kept:
             keeper.settle(labels, terms.pool)
+            self._strangers.tell(seen.ref, {m.id for m in machines} - {m.id for m, _ in labels})
         return found
 
     def _adopted(self, machine: MachineSeen) -> Label | None:
@@ -169,7 +222,7 @@ class AzureProvider:
     def apply(self, action: Action) -> Outcome:
         instance = None if isinstance(action, Launch) else action.instance
         try:
-            return self._launch(action) if isinstance(action, Launch) else self._operate(action)
+            return self._launch(action) if isinstance(action, Launch) else self._operator.operate(action)
         except ThrottledError as error:
             return self._outcome(action, "unknown", instance, error, retry_after_s=error.retry_after_s)
         except (UnreachableError, StaleError) as error:
@@ -181,11 +234,13 @@ class AzureProvider:
 
     def _launch(self, launch: Launch) -> Outcome:
         asked = order(launch.offer, self.subscription, self.resource_group)
-        if (asked.ref.subscription, asked.ref.group) not in self._watched:
-            where = f"{asked.ref.subscription}/{asked.ref.group}"
-            raise ProviderError(f"{launch.offer.key}: {where} is not watched; add it to providers.azure.more_groups")
+        self._check_watched(asked.ref, launch.offer)
         keeper = self._keeper(asked.ref)
-        entry, new = keeper.order(launch, asked)
+        try:
+            entry, new = keeper.order(launch, asked)
+        except BeingMadeError as wait:
+            token = self._records.token(asked.ref)
+            return self._outcome(launch, "accepted", None, str(wait), wait.retry_after_s, token)
         if entry.open and not new:
             seen = self._client.scale_set(asked.ref)
             entries, _ = keeper.tend(seen, self._client.machines(asked.ref))
@@ -198,85 +253,10 @@ class AzureProvider:
         token = self._records.token(asked.ref)
         return self._outcome(launch, "accepted", None, text, retry_after_s=ASK_AGAIN_S, continuation=token)
 
-    def _operate(self, action: Operate) -> Outcome:
-        ref, machine = self._key(action.instance) or (None, "")
-        if ref is None:
-            if action.kind == "terminate":
-                return self._outcome(action, "done", action.instance)
-            raise ProviderError(_nobody(action))
-        keeper = self._keeper(ref)
-        with keeper.lock:
-            for _ in range(TRIES):
-                try:
-                    return self._operated(action, keeper, machine)
-                except StaleError:
-                    continue
-        raise ThrottledError(f"{action.instance}: changed by somebody else {TRIES} times in a row", ASK_AGAIN_S)
-
-    def _key(self, instance: str) -> tuple[SetRef, str] | None:
-        """Scale set and machine of an instance's id, None for one that is not known here."""
-        group, _, rest = instance.partition("/")
-        name, _, machine = rest.partition("/")
-        ref = self._records.named(group, name)
-        return (ref, machine) if ref is not None and machine else None
-
-    def _operated(self, action: Operate, keeper: Keeper, machine: str) -> Outcome:
-        ref = keeper.ref
-        found = self._client.machine(ref, machine)
-        terms, label = (self._records.sets()[ref], None) if found is None else self._whose(keeper, found)
-        if found is not None and (label is None or terms.pool != action.pool):
-            whose = f"serves pool {terms.pool}, not {action.pool}" if label is not None else "is not ours"
-            raise ProviderError(f"{action.instance} {whose}; nothing was done")
-        if action.kind == "terminate":
-            if found is None:
-                return self._outcome(action, "done", action.instance)
-            token = None if found.state == "Deleting" else self._client.operate("delete", ref, [machine])
-            return self._outcome(action, "accepted", action.instance, continuation=token)
-        if found is None or label is None or found.state == "Deleting":
-            raise ProviderError(_nobody(action))
-        if mark(action.id) in label.applied:
-            return self._outcome(action, "done", action.instance, "carried out before")
-        role = role_after(action, label)
-        if role == "serving" and action.kind == "start":
-            self._rested(found, action)
-        now = self.clock.now()
-        self._client.label(ref, found, label_tags(label.after(action.id, role, now), terms.pool), role != "warm")
-        if action.kind == "stop" and found.power not in ("deallocated", "deallocating"):
-            token = self._client.operate("deallocate", ref, [machine])
-            return self._outcome(action, "accepted", action.instance, continuation=token)
-        if action.kind == "start" and found.power != "running":
-            return self._start(action, ref, machine, label, terms)
-        return self._outcome(action, "done", action.instance)
-
-    def _whose(self, keeper: Keeper, found: MachineSeen) -> tuple[Terms, Label | None]:
-        seen = self._client.scale_set(keeper.ref)
-        terms = read_terms(seen.tags) or self._records.sets()[keeper.ref]
-        entries = read(seen.tags)
-        if usable(found.tags) and not any(e.machine == found.id for e in entries):
-            # Not assigned yet, or nobody knows of it: that has to be written down before it is touched.
-            entries, kept = keeper.tend(seen, self._client.machines(keeper.ref))
-            if not kept:
-                raise StaleError(f"{keeper.ref}/{found.id}: whose it is cannot be written down now")
-        label = label_of(found, next((e for e in entries if e.machine == found.id), None))
-        return terms, label or self._adopted(found)
-
-    def _rested(self, found: MachineSeen, action: Operate) -> None:
-        """Raises CapacityError for a machine that failed to start a moment ago for want of capacity."""
-        if found.state != "Failed" or found.code not in CAPACITY or found.state_at is None:
-            return
-        if self.clock.now() - found.state_at < START_RESTS_S:
-            raise CapacityError(f"{action.instance}: its last start failed: {found.code}: {found.text}")
-
-    def _start(self, action: Operate, ref: SetRef, machine: str, before: Label, terms: Terms) -> Outcome:
-        try:
-            token = self._client.operate("start", ref, [machine])
-        except (CapacityError, QuotaError):
-            # It goes on resting, so that it is neither counted on nor taken for evicted.
-            now = self._client.machine(ref, machine)
-            if now is not None:
-                self._client.label(ref, now, label_tags(before, terms.pool), protect=False)
-            raise
-        return self._outcome(action, "accepted", action.instance, continuation=token)
+    def _check_watched(self, ref: SetRef, offer: Offer) -> None:
+        if (ref.subscription, ref.group) not in self._watched:
+            where = f"{ref.subscription}/{ref.group}"
+            raise ProviderError(f"{offer.key}: {where} is not watched; add it to providers.azure.more_groups")
 
     def _outcome(
         self,
@@ -287,10 +267,4 @@ class AzureProvider:
         retry_after_s: float | None = None,
         continuation: str | None = None,
     ) -> Outcome:
-        error = said.code if isinstance(said, ProviderError) else ""
-        now = self.clock.now()
-        return Outcome(action.id, action.pool, status, now, instance, error, str(said), retry_after_s, continuation)
-
-
-def _nobody(action: Operate) -> str:
-    return f"no instance {action.instance} to {action.kind}; it ended or never was, observe again"
+        return outcome(action, status, self.clock.now(), instance, said, retry_after_s, continuation)

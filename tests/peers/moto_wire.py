@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -47,9 +48,11 @@ class _Quiet(MotoRequestHandler):
 @dataclass
 class Wire:
     """The server. `before` is called with each request's form, under the lock that moto is called under; what it
-    returns, if anything, is the answer. `calls`: operation and form of every request, in their order."""
+    returns, if anything, is the answer. `arrived` is called without it, as soon as a request was read. `calls`:
+    operation and form of every request, in their order."""
 
     before: Callable[[Form], str | None] = lambda form: None
+    arrived: Callable[[str], None] = lambda operation: None
     faults: list[WireFault] = field(default_factory=list)
     calls: list[tuple[str, Form]] = field(default_factory=list)
     url: str = ""
@@ -75,15 +78,20 @@ class Wire:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        form = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        target = str(environ.get("HTTP_X_AMZ_TARGET", ""))
+        if target:  # the JSON protocol, of Service Quotas
+            form = {"Action": target.rpartition(".")[2], **json.loads(body or b"{}")}
+        else:
+            form = dict(parse_qsl(body.decode(), keep_blank_values=True))
         operation = form.get("Action", "")
+        self.arrived(operation)
         with self.lock:
             self.calls.append((operation, form))
             fault = self._fault(operation)
             if fault is not None and fault.kind == "refuse":
                 self._end(environ)
             if fault is not None and fault.kind == "error":
-                return _error(fault, start_response)
+                return _error(fault, start_response, as_json=bool(target))
             answer, head = self._carry_out(environ, body, form)
         if fault is not None and fault.kind == "cut":
             self._end(environ)
@@ -124,7 +132,10 @@ class Wire:
         raise ConnectionResetError("ended on purpose")
 
 
-def _error(fault: WireFault, start_response: Callable[..., Any]) -> list[bytes]:
+def _error(fault: WireFault, start_response: Callable[..., Any], as_json: bool) -> list[bytes]:
+    if as_json:
+        start_response(f"{fault.status} Injected", [("Content-Type", "application/x-amz-json-1.1"), *fault.headers])
+        return [json.dumps({"__type": fault.code, "message": fault.message}).encode()]
     start_response(f"{fault.status} Injected", [("Content-Type", "text/xml"), *fault.headers])
     text = f"<Code>{fault.code}</Code><Message>{fault.message}</Message>"
     return [f"<Response><Errors><Error>{text}</Error></Errors><RequestID>r</RequestID></Response>".encode()]

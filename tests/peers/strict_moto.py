@@ -18,6 +18,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYP
 from moto.ec2.models.instances import Instance, InstanceState, Reservation, StateReason
 
 from autoscaler.clock import SimClock
+from tests.peers.moto_offers import prices, quota
 from tests.peers.moto_wire import Form, Wire, WireFault
 
 ACCOUNT = "123456789012"
@@ -44,7 +45,8 @@ class StrictMoto:
     """The world behind the wire. Times are in seconds of `clock`, which a test moves.
 
     capacity: free units by (zone, type, purchase), unlimited where there is no entry. quota: vCPUs that may be pending
-    or running, by purchase. hidden: instances that no list shows. never_boots: types that stay pending.
+    or running, by purchase. hidden: instances that no list shows. never_boots: types that stay pending. limits: what
+    Service Quotas says of a code, plenty where there is no entry. spot_prices: by (type, zone), as EC2 writes them.
     """
 
     wire: Wire
@@ -58,6 +60,8 @@ class StrictMoto:
     quota: dict[str, int] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
     never_boots: set[str] = field(default_factory=set)
+    limits: dict[str, float] = field(default_factory=dict)
+    spot_prices: dict[tuple[str, str], str] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
     hibernated: set[str] = field(default_factory=set)
     notices: dict[str, str] = field(default_factory=dict)
@@ -113,7 +117,14 @@ class StrictMoto:
         """Lets the world run up to now; answers what moto cannot."""
         self._form = form
         self.advance()
-        return self._spot_requests(form) if form.get("Action") == "DescribeSpotInstanceRequests" else None
+        match form.get("Action"):
+            case "DescribeSpotInstanceRequests":
+                return self._spot_requests(form)
+            case "DescribeSpotPriceHistory":
+                return prices(self.spot_prices, form, self.clock.now())
+            case "GetServiceQuota":
+                return quota(self.limits, form)
+        return None
 
     def advance(self) -> None:
         now = self.clock.now()

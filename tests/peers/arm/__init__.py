@@ -5,7 +5,7 @@ nothing was recorded from Azure. Where the reference is silent it takes the beha
 """
 
 from tests.peers.arm.cloud import Cloud
-from tests.peers.arm.resources import ApiError, Machine, ScaleSet
+from tests.peers.arm.resources import ApiError, Machine, ScaleSet, Size
 from tests.peers.arm.server import ArmServer, Fault
 
-__all__ = ["ApiError", "ArmServer", "Cloud", "Fault", "Machine", "ScaleSet"]
+__all__ = ["ApiError", "ArmServer", "Cloud", "Fault", "Machine", "ScaleSet", "Size"]

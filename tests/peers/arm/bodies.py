@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.peers.arm.resources import Machine, Operation, ScaleSet
+from tests.peers.arm.resources import Machine, Operation, ScaleSet, Size
 
 
 def instant(at: float) -> str:
@@ -83,6 +83,36 @@ def _status(state: str, error: tuple[str, str] | None, at: float) -> dict[str, A
     code = f"ProvisioningState/{state.lower()}" + (f"/{error[0]}" if error else "")
     said: dict[str, Any] = {"code": code, "level": "Error" if error else "Info", "time": instant(at)}
     return said | ({"message": error[1]} if error else {})
+
+
+def sku(one: Size) -> dict[str, Any]:
+    restrictions: list[dict[str, Any]] = []
+    if one.closed:
+        where: dict[str, Any] = {"locations": [one.location]}
+        restrictions.append(
+            {"type": "Location", "values": [one.location], "restrictionInfo": where, "reasonCode": one.closed}
+        )
+    if one.closed_zones:
+        where = {"locations": [one.location], "zones": list(one.closed_zones)}
+        reason = "NotAvailableForSubscription"
+        restrictions.append({"type": "Zone", "values": [one.location], "restrictionInfo": where, "reasonCode": reason})
+    capabilities = [{"name": "vCPUs", "value": str(one.vcpus)}]
+    if one.gpus:
+        capabilities.append({"name": "GPUs", "value": str(one.gpus)})
+    return {
+        "resourceType": "virtualMachines",
+        "name": one.name,
+        "family": one.family,
+        "locations": [one.location],
+        "locationInfo": [{"location": one.location, "zones": list(one.zones)}],
+        "capabilities": capabilities,
+        "restrictions": restrictions,
+    }
+
+
+def usage(family: str, current: int, limit: int) -> dict[str, Any]:
+    name = {"value": family, "localizedValue": f"{family} vCPUs"}
+    return {"unit": "Count", "currentValue": current, "limit": limit, "name": name}
 
 
 def error(code: str, message: str) -> dict[str, Any]:

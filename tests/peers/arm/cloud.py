@@ -8,7 +8,7 @@ from itertools import count
 from threading import RLock
 from typing import Any, Literal
 
-from tests.peers.arm.resources import ApiError, Machine, Operation, Priority, ScaleSet
+from tests.peers.arm.resources import ApiError, Machine, Operation, Priority, ScaleSet, Size
 
 ALLOCATION = "Allocation failed. We do not have sufficient capacity for the requested VM size in this region."
 
@@ -21,7 +21,8 @@ class Cloud:
     = no end. scarce: how a shortage shows: refused at once, at the end of the operation (later), or with machines that
     are listed and Failed. Ids of machines are never given out twice. bought: every machine that ever was. host: of
     every machine, in place of a name of its own; then /health here answers for it, well while it `serves`. owners:
-    what was ever written into a tag of it whose name ends in `action`.
+    what was ever written into a tag of it whose name ends in `action`. sizes: what regions sell. limits: cores by
+    (region, family): in use by others, and the limit. unmade: why a new scale set fails to be made, as code and text.
     """
 
     now: Callable[[], float]
@@ -42,6 +43,10 @@ class Cloud:
     bought: list[str] = field(default_factory=list)
     gone: dict[str, float] = field(default_factory=dict)
     owners: dict[str, set[str]] = field(default_factory=dict)
+    sizes: list[Size] = field(default_factory=list)
+    limits: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    unmade: tuple[str, str] | None = None
+    create_s: float = 3.0
     lock: RLock = field(default_factory=RLock)
     _numbers: Any = field(default_factory=lambda: count(1))
 
@@ -60,6 +65,18 @@ class Cloud:
         made = ScaleSet(subscription, group, name, size, location, zones, priority, eviction)
         self.sets[subscription, group.lower(), name.lower()] = made
         return made
+
+    def usage(self, location: str) -> list[tuple[str, int, int]]:
+        """Family, cores in use, limit, of a region."""
+        here = [s for s in self.sets.values() if s.location == location]
+        sizes = {s.name.lower(): s for s in self.sizes}
+        found = []
+        for (region, family), (others, limit) in sorted(self.limits.items()):
+            if region == location:
+                ours = [(s, sizes[s.size.lower()]) for s in here if s.size.lower() in sizes]
+                mine = [(s, z) for s, z in ours if family == ("lowPriorityCores" if s.priority == "Spot" else z.family)]
+                found.append((family, others + sum(s.capacity * z.vcpus for s, z in mine), limit))
+        return found
 
     def find(self, subscription: str, group: str, name: str) -> ScaleSet:
         found = self.sets.get((subscription, group.lower(), name.lower()))

@@ -31,6 +31,20 @@ class Operation:
 
 
 @dataclass
+class Size:
+    """A size as a region sells it. closed: why not at all. closed_zones: where it is not."""
+
+    name: str
+    location: str = "eastus"
+    family: str = "standardNCADSA100v4Family"
+    vcpus: int = 24
+    gpus: int = 1
+    zones: tuple[str, ...] = ("1", "2", "3")
+    closed: str = ""
+    closed_zones: tuple[str, ...] = ()
+
+
+@dataclass
 class Machine:
     id: str
     zone: str
@@ -63,6 +77,7 @@ class ScaleSet:
     error: tuple[str, str] | None = None
     next_id: int = 0
     growth: Operation | None = None
+    given: dict[str, object] = field(default_factory=dict)
 
     @property
     def etag(self) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from tests.peers.arm import bodies
 from tests.peers.arm.cloud import Cloud
+from tests.peers.arm.founding import create
 from tests.peers.arm.resources import ApiError, Operation, ScaleSet
 
 SETS = (
@@ -22,6 +23,13 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", rf"{SETS}", "set.list"),
     ("GET", rf"{SETS}/(?P<name>[^/]+)", "set.get"),
     ("PATCH", rf"{SETS}/(?P<name>[^/]+)", "set.update"),
+    ("PUT", rf"{SETS}/(?P<name>[^/]+)", "set.create"),
+    ("GET", r"/subscriptions/(?P<sub>[^/]+)/providers/Microsoft.Compute/skus", "sku.list"),
+    (
+        "GET",
+        r"/subscriptions/(?P<sub>[^/]+)/providers/Microsoft.Compute/locations/(?P<place>[^/]+)/usages",
+        "usage.list",
+    ),
     ("GET", rf"{SETS}/(?P<name>[^/]+)/instanceView", "set.view"),
     ("POST", rf"{SETS}/(?P<name>[^/]+)/(?P<verb>delete|start|deallocate)", "set.operate"),
     ("GET", rf"{SETS}/(?P<name>[^/]+)/virtualMachines", "vm.list"),
@@ -197,6 +205,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self._operation(at["op"], "monitor" in query)
         if name == "set.list":
             return 200, self._page([bodies.scale_set(s) for s in cloud.in_group(at["sub"], at["group"])], query), {}
+        if name == "sku.list":
+            asked = query.get("$filter", "").partition("'")[2].rstrip("'")
+            return 200, self._page([bodies.sku(s) for s in cloud.sizes if s.location == asked], query), {}
+        if name == "usage.list":
+            return 200, self._page([bodies.usage(*u) for u in cloud.usage(at["place"])], query), {}
+        if name == "set.create":
+            only_new = self.headers.get("If-None-Match") == "*"
+            one, op = create(cloud, (at["sub"], at["group"], at["name"]), body, only_new)
+            return 201, bodies.scale_set(one), self._headers(op, one)
         one = cloud.find(at["sub"], at["group"], at["name"])
         if_match = self.headers.get("If-Match")
         match name:
@@ -241,6 +258,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _page(self, rows: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
         skip = int(query.pop("$skiptoken", "0"))
-        rest = "&".join(f"{k}={v}" for k, v in query.items())
+        rest = urlencode(query)
         link = f"http://{self.headers['Host']}{urlsplit(self.path).path}?{rest}"
         return bodies.page(rows, skip, self.arm.page_size, link)
