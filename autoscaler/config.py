@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from autoscaler.configparts import Discovery, PlugInConfig, Target, Webhook, is_url
 from autoscaler.errors import Fault, InputError
+from autoscaler.pacing import Pace
 from autoscaler.tokens import Token
 
 DAY_S = 86400.0
@@ -36,81 +38,16 @@ def fault_at(place: Place, where: str, text: str) -> Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """One page to scrape at an interval. `labels` are added to each of its series and hold the label `pool`."""
-
-    url: str
-    labels: tuple[tuple[str, str], ...] = ()
-    interval_s: float = 5.0
-    timeout_s: float = 3.0
-    token_file: Path | None = None
-    ca_file: Path | None = None
-
-    @property
-    def pool(self) -> str:
-        """The pool that the series belong to; empty when the label is missing, which `Config.check` refuses."""
-        return dict(self.labels).get("pool", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Discovery:
-    """A list of pages that others keep, in files by patterns or on a server, and how its pages are scraped."""
-
-    files: tuple[str, ...] = ()
-    url: str = ""
-    refresh_s: float = 5.0
-    labels: tuple[tuple[str, str], ...] = ()
-    path: str = "/metrics"
-    interval_s: float = 5.0
-    timeout_s: float = 3.0
-    token_file: Path | None = None
-    page_token_file: Path | None = None
-    ca_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlugInConfig:
-    """The settings of one provider or collector under its name in the configuration.
-
-    They may hold credentials and stay out of every repr. `folder`: what relative paths among them start from. `use`:
-    its entry-point name where that differs, so that one plug-in can be configured several times.
-    """
-
-    name: str
-    settings: Mapping[str, object] = field(default_factory=dict, repr=False)
-    folder: Path = Path()
-    use: str = ""
-
-    @property
-    def plug_in(self) -> str:
-        """The entry-point name."""
-        return self.use or self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """A receiver of alerts. The path and query of its URL are often a secret; only `host` may be shown."""
-
-    url: str = field(repr=False)
-
-    @property
-    def host(self) -> str:
-        """`scheme://host:port`, without user, path and query: what a log may say."""
-        if not is_url(self.url):
-            return "(not a URL)"
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that the service is told besides its rules.
 
     rules: files and folders of rule files. host, port: where the API listens; port 0 takes any free one. tokens: empty
     means that only this machine may ask. raw_window_s: raw series kept in memory. max_series, max_text_bytes: what they
     may take there. history_s: pool signals read back after a restart. retention_days: pool signals kept on disk.
-    max_replicas: upper bound of pools that name none. region: for offers that name none. shadow: observe and decide,
-    but withhold every action. places: where each setting was written, for messages.
+    max_replicas: upper bound of pools that name none. region: for offers that name none. prices: a file of people's own
+    prices, before those of the catalogue. hook_hosts: whom drain hooks may ask besides the instances. max_launches: in
+    one pass over all pools. paces: of calls, by provider. shadow: observe and decide, but withhold every action.
+    places: where each setting was written, for messages.
     """
 
     data_dir: Path = Path("sigmascale-data")
@@ -128,12 +65,16 @@ class Config:
     collectors: tuple[PlugInConfig, ...] = ()
     max_replicas: int | None = None
     region: str = ""
+    prices: Path | None = None
     raw_window_s: float = 1200.0
     max_series: int = 200_000
     max_series_per_pool: int | None = None
     max_text_bytes: int = 512 << 20
     history_s: float = 7 * DAY_S
     retention_days: int = 28
+    hook_hosts: tuple[str, ...] = ()
+    max_launches: int = 50
+    paces: Mapping[str, Pace] = field(default_factory=dict)
     shadow: bool = False
     log_format: Literal["console", "json"] = "console"
     places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
@@ -176,15 +117,6 @@ def is_loopback(host: str) -> bool:
         return host.lower() in LOOPBACK_NAMES
 
 
-def is_url(text: str) -> bool:
-    """Whether a text is an http or https URL with a host and, if it has one, a port that exists."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def _listening(config: Config) -> Iterator[Finding]:
     if not 0 <= config.port <= 65535:
         yield "listen", f"port {config.port} is not between 0 and 65535; 9377 is the usual one"
@@ -200,6 +132,8 @@ def _listening(config: Config) -> Iterator[Finding]:
 
 
 def _paths(config: Config) -> Iterator[Finding]:
+    if config.prices is not None and not (os.path.isfile(config.prices) and os.access(config.prices, os.R_OK)):
+        yield "prices", f"{config.prices} is not a readable file; name a CSV file that this user may read"
     for path in config.rules:
         if not os.path.exists(path):
             yield "rules", f"{path} does not exist; name a rule file or a folder of rule files"

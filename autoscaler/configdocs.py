@@ -8,6 +8,7 @@ from autoscaler.configmodel import (
     ENVIRONMENT_PREFIX,
     FILE_ONLY,
     DiscoveryIn,
+    PaceIn,
     Settings,
     TargetIn,
 )
@@ -47,7 +48,7 @@ def reference() -> str:
     for name, field in Settings.model_fields.items():
         variable = "" if name in FILE_ONLY else f"`{ENVIRONMENT_PREFIX}{name.upper()}`"
         lines.append(f"| `{name}` | {variable} | {_default(name, field.default)} | {field.description} |")
-    for part, model in (("targets", TargetIn), ("discovery", DiscoveryIn)):
+    for part, model in (("targets", TargetIn), ("discovery", DiscoveryIn), ("paces", PaceIn)):
         lines += ["", f"Each of `{part}`:", "", "| key | default | meaning |", "|---|---|---|"]
         for name, field in model.model_fields.items():
             default = "mandatory" if field.is_required() else _default(name, field.default)
@@ -61,6 +62,8 @@ def reference() -> str:
 def _default(name: str, value: object) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if name == "calls_per_second":
+        return f"`{value:g}`"
     if isinstance(value, float):
         return f"`{units.duration_text(value)}`"
     if value in (None, "", [], {}):

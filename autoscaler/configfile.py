@@ -12,16 +12,19 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from autoscaler.config import DAY_S, Config, Discovery, Place, PlugInConfig, Target, Webhook, fault_at
+from autoscaler.config import DAY_S, Config, Place, fault_at
 from autoscaler.configmodel import (
     CLIENT_VARIABLES,
     ENVIRONMENT_PREFIX,
     FILE_ONLY,
     DiscoveryIn,
+    PaceIn,
     Settings,
     TargetIn,
 )
+from autoscaler.configparts import Discovery, PlugInConfig, Target, Webhook
 from autoscaler.errors import Fault, InputError
+from autoscaler.pacing import Pace
 from autoscaler.tokens import read_tokens
 from autoscaler.yamltree import Value, Way, parse, read_bytes, shown
 
@@ -30,7 +33,7 @@ from autoscaler.yamltree import Value, Way, parse, read_bytes, shown
 _FROM_OTHERS = re.compile(r"SIGMASCALE_(AGENT_\w+|SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 
 
-_MODELS: Mapping[str, type[BaseModel]] = {"targets": TargetIn, "discovery": DiscoveryIn}
+_MODELS: Mapping[str, type[BaseModel]] = {"targets": TargetIn, "discovery": DiscoveryIn, "paces": PaceIn}
 KEY = "(key)"
 """Step behind a way that leads to where its key stands, for keys that should not be there."""
 _SHAPES = {
@@ -86,7 +89,7 @@ def _environment(environ: Mapping[str, str], faults: list[Fault]) -> Iterator[tu
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name in FILE_ONLY:
             faults.append(Fault(variable, 0, 0, "", "cannot be a variable; write it into the configuration file"))
-        elif name in ("rules", "webhooks"):
+        elif name in ("rules", "webhooks", "hook_hosts"):
             yield name, [word.strip() for word in environ[variable].split(",") if word.strip()]
         elif name in Settings.model_fields:
             yield name, environ[variable].strip()
@@ -159,12 +162,18 @@ def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) 
         collectors=tuple(_collector(name, words, folder) for name, words in settings.collectors.items()),
         max_replicas=settings.max_replicas,
         region=settings.region,
+        prices=optional("prices", settings.prices),
         raw_window_s=settings.raw_window,
         max_series=settings.max_series,
         max_series_per_pool=settings.max_series_per_pool,
         max_text_bytes=settings.max_text,
         history_s=min(settings.history, settings.retention * DAY_S) if "history" not in places else settings.history,
         retention_days=settings.retention,
+        hook_hosts=tuple(host.lower() for host in settings.hook_hosts),
+        max_launches=settings.max_launches,
+        paces={
+            name: Pace(p.calls_per_second, p.burst, p.parallel, p.max_launches) for name, p in settings.paces.items()
+        },
         shadow=settings.shadow,
         log_format=settings.log_format,
         places=places,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autoscaler import units
 from autoscaler.config import DAY_S
+from autoscaler.pacing import USUAL
 
 ENVIRONMENT_PREFIX = "SIGMASCALE_"
-FILE_ONLY = ("targets", "discovery", "providers", "collectors")
+FILE_ONLY = ("targets", "discovery", "providers", "collectors", "paces")
 """Settings with a structure that no variable can hold."""
 CLIENT_VARIABLES = {
     "SIGMASCALE_CONFIG": "the configuration file of `run`",
@@ -38,12 +40,39 @@ def _size(text: str) -> int:
     return int(units.size_bytes(text))
 
 
+def _calls(text: str) -> float:
+    rate = units.number(text)
+    if not 0.01 <= rate <= 10_000:
+        raise ValueError(f"{text!r} is not between 0.01 and 10000; 20 is the default")
+    return rate
+
+
+def _many(text: str) -> int:
+    count = units.count(text)
+    if not 1 <= count <= 500:
+        raise ValueError(f"{text!r} is not between 1 and 500; leave it out for the default")
+    return count
+
+
 Duration = Annotated[float, BeforeValidator(units.duration_s)]
 Days = Annotated[int, BeforeValidator(_days)]
 Count = Annotated[int, BeforeValidator(units.count)]
+Calls = Annotated[float, BeforeValidator(_calls)]
+Many = Annotated[int, BeforeValidator(_many)]
 Size = Annotated[int, BeforeValidator(_size)]
 Flag = Annotated[bool, BeforeValidator(units.flag)]
 Words = Annotated[list[str], BeforeValidator(_listed)]
+
+
+def _hosts(value: object) -> object:
+    listed = _listed(value)
+    for host in listed if isinstance(listed, list) else ():
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9a-fA-F:]{2,39}", str(host)):
+            raise ValueError(f"{host!r} is not a host; write one such as drain.example.com, without a port")
+    return listed
+
+
+Hosts = Annotated[list[str], BeforeValidator(_hosts)]
 
 
 class TargetIn(BaseModel):
@@ -74,6 +103,16 @@ class DiscoveryIn(BaseModel):
     ca_file: str | None = Field(default=None, description="PEM file of the authority that signed https pages")
 
 
+class PaceIn(BaseModel):
+    """What the service allows itself with one provider."""
+
+    model_config = ConfigDict(extra="forbid")
+    max_launches: Count | None = Field(default=None, description="machines ordered in one pass over all pools")
+    calls_per_second: Calls = Field(default=USUAL.calls_per_s, description="calls, reports and actions together")
+    burst: Many = Field(default=USUAL.burst, description="calls that may come at once after a pause")
+    parallel: Many = Field(default=USUAL.parallel, description="actions at the same time")
+
+
 class Settings(BaseModel):
     """Every key of the configuration file. Each may also be a variable, in capitals behind SIGMASCALE_."""
 
@@ -100,11 +139,21 @@ class Settings(BaseModel):
     )
     max_replicas: Count | None = Field(default=None, description="upper bound of pools whose file gives none")
     region: str = Field(default="", description="region of offers that name none")
+    prices: str | None = Field(
+        default=None, description="CSV file of your own prices: provider, type, usd_per_hour, region, purchase"
+    )
     raw_window: Duration = Field(default=1200.0, description="how long raw series stay in memory")
     max_series: Count = Field(default=200_000, description="raw series in memory; what is beyond is refused and told")
     max_series_per_pool: Count | None = Field(default=None, description="of one pool; three quarters of max_series")
     max_text: Size = Field(default=512 << 20, description="what names and labels of all pages' series may take")
     history: Duration = Field(default=7 * DAY_S, description="how much of the pools' signals a restart reads back")
     retention: Days = Field(default=28, description="how many days of the pools' signals stay on disk")
+    hook_hosts: Hosts = Field(
+        default=[], description="hosts that drain hooks of rule files may call, besides the instance that drains"
+    )
+    max_launches: Count = Field(default=50, description="machines ordered in one pass over all pools")
+    paces: dict[str, PaceIn] = Field(
+        default={}, description="how fast providers may be called and ordered from, by provider name"
+    )
     shadow: Flag = Field(default=False, description="observe and decide, but withhold every action")
     log_format: Literal["console", "json"] = Field(default="console", description="log lines for people or machines")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler import config
+from autoscaler import configparts
 from autoscaler.errors import InputError
 from autoscaler.types import Fleet, Instance
 from collectors.scraping.targets import Target, instance_targets, static_targets
@@ -35,8 +35,8 @@ def test_ready_and_draining_instances_with_an_address_are_targets() -> None:
 
 def test_a_configured_target_gets_the_label_instance_unless_it_has_one() -> None:
     written = (
-        config.Target("http://user:word@node1:9400/metrics", (("pool", "chat"),), 10.0, 4.0),
-        config.Target("http://node2/metrics", (("instance", "n2"), ("pool", "chat"))),
+        configparts.Target("http://user:word@node1:9400/metrics", (("pool", "chat"),), 10.0, 4.0),
+        configparts.Target("http://node2/metrics", (("instance", "n2"), ("pool", "chat"))),
     )
     first, second = static_targets(written)
     assert first.labels == (("instance", "node1:9400"), ("pool", "chat"))
