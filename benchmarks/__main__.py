@@ -18,6 +18,8 @@ from benchmarks.table import show
 NAMES = (
     "agent",
     "bands",
+    "choice",
+    "clouds",
     "detect",
     "forecast",
     "ingest",

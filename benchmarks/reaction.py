@@ -237,10 +237,10 @@ def tick_delay(trouble: bool) -> Delays:
             board.wake.set()
             _wait(clock, QUICK_TICK_S)
         assert board.pools()["stuck"].fleet is not None
-        return _lateness(board.published["calm"], since, clock.now())
+        return lateness(board.published["calm"], since, clock.now())
 
 
-def _lateness(published: list[float], since: float, until: float) -> Delays:
+def lateness(published: list[float], since: float, until: float) -> Delays:
     """For each instant at which the calm pool was due, how long after it the next view of it was published."""
     plan, due = Timetable(), []
     at = since

@@ -18,13 +18,16 @@ class Draft:
     """A plan while it is being made; numbers its actions so that each has an id of its own.
 
     silent: providers that cannot be asked now; what they host counts and is left alone. resting: instances whose
-    provider refused to act on them, and until when they are not asked for again.
+    provider refused to act on them, and until when they are not asked for again. berths: replicas that may still go
+    into the warm pool instead of leaving for good; outgoing: instances that may not, since they are to be replaced.
     """
 
     rules: RuleSet
     decision: Decision
     silent: frozenset[str] = frozenset()
     resting: Mapping[str, float] = field(default_factory=dict)
+    berths: int = 0
+    outgoing: frozenset[str] = frozenset()
     actions: list[Action] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
 
@@ -45,11 +48,13 @@ class Draft:
         self.reasons.append(Reason(kind, self.decision.want, f"{kind} {instance.id}: {why}"))
         return True
 
-    def launch(self, offer: Offer, attempt: int) -> None:
+    def launch(self, offer: Offer, attempt: int, into: Literal["serving", "warm"] = "serving") -> None:
         at = self.decision.at
         id_ = action_id(self.decision, len(self.actions), offer.key, attempt)
-        self.actions.append(Launch(id_, self.decision.pool, at, at + self.rules.launch.limit_s, offer, attempt))
-        self.reasons.append(Reason("launch", self.decision.want, f"launch {offer.key}"))
+        until = at + self.rules.launch.limit_s
+        self.actions.append(Launch(id_, self.decision.pool, at, until, offer, attempt, into))
+        where = " into the warm pool" if into == "warm" else ""
+        self.reasons.append(Reason("launch", self.decision.want, f"launch {offer.key}{where}"))
 
     def within_reach(self, instances: Iterable[Instance], state: InstanceState) -> list[Instance]:
         """Listed instances in one state whose provider can be asked to do something with them."""

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 
 from autoscaler import signals
 from autoscaler.errors import Fault
-from autoscaler.rulefile.build import Defaults, alert_name, offers
+from autoscaler.rulefile.build import alert_name
 from autoscaler.rulefile.conditions import Deviation
 from autoscaler.rulefile.findings import Finding, tests, tests_of
 from autoscaler.rulefile.installed import installed
 from autoscaler.rulefile.model import PoolFile
+from autoscaler.rulefile.offered import Defaults, offers
 from autoscaler.rulefile.offers import AT_HAND
 from autoscaler.rulefile.replica import model_faults
 from autoscaler.rulefile.section import did_you_mean

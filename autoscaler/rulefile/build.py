@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from autoscaler import plugins, signals
 from autoscaler.conditions import Condition, Group, Test
-from autoscaler.movement import Bounds, BurstGuard, Flap, LaunchLimits, ScaleIn, ScaleOut, WarmPool
+from autoscaler.movement import Bounds, BurstGuard, Flap, ScaleIn, ScaleOut
 from autoscaler.policies.schedule import Schedule
 from autoscaler.policies.step import Step
 from autoscaler.policies.target import Target
 from autoscaler.ports import Policy, Threshold
 from autoscaler.rulefile.actions import RuleSection
 from autoscaler.rulefile.conditions import Deviation, Part, When
+from autoscaler.rulefile.consolidation import consolidation
 from autoscaler.rulefile.days import spans
+from autoscaler.rulefile.disruption import disruption
+from autoscaler.rulefile.drainhook import drain_hook
+from autoscaler.rulefile.launching import launching
 from autoscaler.rulefile.model import AlertSection, In, Out, PoolFile
-from autoscaler.rulefile.offers import OfferSection
+from autoscaler.rulefile.offered import Defaults, offers
+from autoscaler.rulefile.owned import ownership
 from autoscaler.rulefile.replica import hosted
 from autoscaler.rulefile.signals import SignalSection, plugged_forecaster
+from autoscaler.rulefile.warm import warm_pool
 from autoscaler.rulefile.words import Level, PluggedIn, Spread, Within
 from autoscaler.ruleset import Objective, Rule, RuleSet, SeriesAlert, Signal
 from autoscaler.thresholds.likelihood import Likelihood
@@ -27,7 +32,7 @@ from autoscaler.thresholds.robust import Robust
 from autoscaler.thresholds.seasonal import Seasonal
 from autoscaler.thresholds.sigma import Sigma
 from autoscaler.thresholds.static import Static
-from autoscaler.types import Labels, Offer
+from autoscaler.types import Labels
 
 LEARNED: dict[str, Callable[..., Threshold]] = {
     "sigma": Sigma,
@@ -35,19 +40,6 @@ LEARNED: dict[str, Callable[..., Threshold]] = {
     "seasonal": Seasonal,
     "likelihood": Likelihood,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What the service's configuration says where a rule file is silent.
-
-    max: upper bound of pools that name none. region: of offers that name none. require_bound: refuse a short dialect
-    without a bound (to run it) instead of only warning (to check it).
-    """
-
-    max: int | None = None
-    region: str | None = None
-    require_bound: bool = False
 
 
 def build(model: PoolFile, defaults: Defaults, *, file: str = "", digest: str = "") -> RuleSet:
@@ -72,15 +64,11 @@ def build(model: PoolFile, defaults: Defaults, *, file: str = "", digest: str = 
         scale_out=_scale_out(model.scale_out),
         scale_in=_scale_in(model.scale_in, model),
         flap=Flap(model.flap.moves, model.flap.per),
-        launch=LaunchLimits(
-            limit_s=model.launch.limit,
-            register_s=model.launch.register_,
-            shortage_s=model.launch.shortage,
-            shortage_max_s=model.launch.shortage_max,
-            shortage_reset_s=model.launch.shortage_reset,
-            per_hour=model.launch.per_hour,
-        ),
-        warm_pool=WarmPool(model.warm_pool.min, model.warm_pool.size, model.warm_pool.state),  # type: ignore[arg-type]
+        launch=launching(model.launch),
+        warm_pool=warm_pool(model.warm_pool),
+        disruption=disruption(model.disruption),
+        consolidate=consolidation(model.consolidate),
+        ownership=ownership(model.manual, model.orphans, model.launch.limit),
         shadow=model.shadow.file if model.shadow is not None else "",
         hash=digest,
         file=file,
@@ -95,39 +83,9 @@ def labels(given: Mapping[str, str]) -> Labels:
 def bounds(model: PoolFile, defaults: Defaults) -> Bounds:
     """The pool's bounds. A file that nobody bounded, which may be checked but not run, may not grow."""
     most = model.limits.max if model.limits.max is not None else defaults.max
-    return Bounds(model.limits.min, most if most is not None else max(1, model.limits.min), model.limits.budget)
-
-
-def offers(model: PoolFile, defaults: Defaults) -> tuple[Offer, ...]:
-    """One offer for every combination of type, region, zone and purchase option, in the order of the file."""
-    return tuple(
-        offer
-        for entry in model.offers.from_
-        for provider, section in entry.items()
-        for offer in _combinations(provider, section, model.replica.gpus, defaults)
-    )
-
-
-def _combinations(provider: str, section: OfferSection, gpus_each: int, defaults: Defaults) -> list[Offer]:
-    regions = section.regions or section.region or [defaults.region or ""]
-    return [
-        Offer(
-            provider=provider,
-            type=kind,
-            # A machine at hand has no region; the service's default is meant for clouds.
-            region="" if section.at_hand(provider) and not (section.region or section.regions) else region,
-            zone=zone,
-            purchase=purchase,  # type: ignore[arg-type]
-            replicas=max(1, section.replicas_of(kind, gpus_each)),
-            usd_per_hour=section.price or 0.0,
-            settings=section.settings,
-            **({} if section.lead_time is None else {"lead_time_s": section.lead_time}),
-        )
-        for kind in section.kinds(provider)
-        for region in regions
-        for zone in section.zones or section.zone or [""]
-        for purchase in section.purchase
-    ]
+    some = model.limits
+    least, most = some.min, most if most is not None else max(1, some.min)
+    return Bounds(least, most, some.budget, some.budget_per_day, some.on_exceeded)  # type: ignore[arg-type]
 
 
 def _signal(name: str, section: SignalSection, model: PoolFile) -> Signal:
@@ -293,4 +251,5 @@ def _scale_in(section: In, model: PoolFile) -> ScaleIn:
         when=condition(section.when, model) if section.when else None,
         by=section.by,
         to_zero_after_s=section.to_zero_after,
+        hook=drain_hook(section.drain_hook),
     )

@@ -6,18 +6,16 @@ from collections.abc import Iterator
 
 from autoscaler import plugins, signals
 from autoscaler.errors import Fault
-from autoscaler.rulefile.build import Defaults, offers
 from autoscaler.rulefile.conditions import Part
 from autoscaler.rulefile.findings import Finding, tests_of
 from autoscaler.rulefile.model import PoolFile
+from autoscaler.rulefile.offered import LEAD_TIME_S, Defaults, combinations, offers
+from autoscaler.rulefile.pricing import price_warnings
 from autoscaler.rulefile.section import did_you_mean
+from autoscaler.rulefile.warmlint import warm_pool_warnings
 from autoscaler.rulefile.words import Level
-from autoscaler.types import Offer
 from autoscaler.units import duration_text
 from autoscaler.yamltree import Tree
-
-LEAD_TIME_S = Offer("", "").lead_time_s
-"""Request to serving when nobody says: the prior of an offer."""
 
 
 def lint(model: PoolFile, tree: Tree, defaults: Defaults) -> list[Fault]:
@@ -34,6 +32,8 @@ def lint(model: PoolFile, tree: Tree, defaults: Defaults) -> list[Fault]:
         *_late_stages(model),
         *_never_scales_in(model),
         *_idle_scale_in(model),
+        *warm_pool_warnings(model, offers(model, defaults)),
+        *_prices(model, defaults),
     ]
     return [tree.fault(way, text, severity="warning") for way, text in findings]
 
@@ -141,6 +141,16 @@ def _dead_band(model: PoolFile) -> Iterator[Finding]:
         if test.below.at.value > edge:
             text = f"{test.below.text} is inside the dead band below {out.text}, where {name} scales out"
             yield (*way, "below"), f"{text}; fewer replicas would cross it again, write less than {edge:g}"
+
+
+def _prices(model: PoolFile, defaults: Defaults) -> Iterator[Finding]:
+    """Prices that are old or not known, and machines that are not worth theirs."""
+    known = {o.key: o for o in offers(model, defaults)}
+    for index, entry in enumerate(model.offers.from_):
+        for provider, section in entry.items():
+            mine = [known[o.key] for o in combinations(provider, section, model.replica.gpus, defaults)]
+            for text in dict.fromkeys(price_warnings(mine, defaults.prices, defaults.today)):
+                yield ("offers", "from", index, provider), text
 
 
 def _short_cooldown(model: PoolFile, defaults: Defaults) -> Iterator[Finding]:

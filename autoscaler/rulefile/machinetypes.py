@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from autoscaler.types.prices import plain_type
+
 _BY_COUNT = {
     8: """g5.48xlarge g6.48xlarge g6e.48xlarge p3.16xlarge p3dn.24xlarge p4d.24xlarge p4de.24xlarge p5.48xlarge
     p5e.48xlarge p5en.48xlarge p6-b200.48xlarge p6-b300.48xlarge Standard_ND40rs_v2 Standard_ND96asr_v4
@@ -15,9 +17,9 @@ _BY_COUNT = {
     Standard_NC8as_T4_v3 Standard_NC16as_T4_v3 Standard_NC24ads_A100_v4 Standard_NC40ads_H100_v5
     Standard_NV36ads_A10_v5""",
 }
-_GPUS = {name: count for count, names in _BY_COUNT.items() for name in names.split()}
+_GPUS = {plain_type(name): count for count, names in _BY_COUNT.items() for name in names.split()}
 
 
 def gpus_of(machine_type: str) -> int | None:
-    """GPUs of one machine of this type, None for a type that is not listed."""
-    return _GPUS.get(machine_type)
+    """GPUs of one machine of this type, None for a type that is not listed. Azure's may be without their prefix."""
+    return _GPUS.get(plain_type(machine_type))

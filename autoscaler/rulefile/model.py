@@ -12,12 +12,26 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from autoscaler.rulefile.actions import RuleSection
 from autoscaler.rulefile.conditions import Deviation, When
+from autoscaler.rulefile.consolidation import ConsolidateSection
+from autoscaler.rulefile.disruption import DisruptionSection
+from autoscaler.rulefile.drainhook import DrainHookSection
 from autoscaler.rulefile.offers import Offers
+from autoscaler.rulefile.owned import (
+    ManualSection,
+    OrphansSection,
+    grace_fault,
+    ignore_or_section,
+    keep_or_section,
+    or_ignore,
+    or_keep,
+)
 from autoscaler.rulefile.replica import Replica
 from autoscaler.rulefile.section import Section, key, wrong
 from autoscaler.rulefile.signals import Data, SignalSection
+from autoscaler.rulefile.warm import WarmPoolSection
 from autoscaler.rulefile.words import (
     Count,
+    DayMoney,
     Duration,
     Labels,
     Money,
@@ -47,6 +61,10 @@ class Limits(Section):
     min: Count = key("1", "Fewest replicas; 0 = the pool may go to zero and come back on demand.")
     max: Count | None = key(None, "Most replicas. Without it the service needs a default bound.")
     budget: Money | None = key(None, "Money per hour that growth may not pass.")
+    budget_per_day: DayMoney | None = key(None, "Money per day, in UTC, that growth may not pass.")
+    on_exceeded: Annotated[str, *choice("hold", "shrink")] = key(
+        "hold", "What a pool that costs more than a budget does: hold = grow no more, shrink = give machines back."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Limits:
@@ -118,6 +136,7 @@ class In(Section):
     when: When | None = key(None, "Shrink while this holds; for pools without a target.")
     by: Count = key("1", "How many fewer each time `when` holds.")
     to_zero_after: Duration = key("300s", "With min 0: how long demand must be a true zero before the last one goes.")
+    drain_hook: DrainHookSection | None = key(None, "Called when an instance leaves routing.")
 
 
 class FlapSection(Section):
@@ -136,14 +155,13 @@ class LaunchSection(Section):
     shortage_max: Duration = key("30m", "The doubling ends here.")
     shortage_reset: Duration = key("3h", "After this long without a miss it starts anew.")
     per_hour: Count = key("120", "Most orders of the pool in any hour.")
-
-
-class WarmPoolSection(Section):
-    """Machines kept ready but not serving."""
-
-    size: Annotated[str, *choice("fixed", "forecast")] = key("fixed", "forecast = as many as the forecast asks for.")
-    min: Count = key("0", "At least this many.")
-    state: Annotated[str, *choice("stopped", "hibernated", "running")] = key("stopped", "What they wait as.")
+    shortage_most: Count = key("16", "After so many were had in a row an offer is no longer short.")
+    quota: Span = key("1h", "An offer at its quota is tried again this often, one machine at a time.")
+    sick_count: Count = key("3", "While more machines than this are sick,")
+    sick_share: Share = key(
+        "45%", "and more than this share, none is removed or replaced and one launch at a time probes."
+    )
+    repair_share: Share = key("20%", "While more than this share is sick, one at a time is replaced.")
 
 
 class ShadowSection(Section):
@@ -175,4 +193,19 @@ class PoolFile(Section):
     flap: FlapSection = key({}, "Limit on changes of either direction.")
     launch: LaunchSection = key({}, "Limits on orders.")
     warm_pool: WarmPoolSection = key({}, "Machines kept ready.")
+    disruption: DisruptionSection = key({}, "How instances that serve may be replaced.")
+    consolidate: ConsolidateSection | None = key(None, "Moves to cheaper machines; off without this section.")
+    manual: Annotated[ManualSection | None, BeforeValidator(ignore_or_section)] = key(
+        {}, "Changes of the fleet by a person; ignore = only told.", json_schema_extra=or_ignore
+    )
+    orphans: Annotated[OrphansSection | None, BeforeValidator(keep_or_section)] = key(
+        {}, "Instances that the journal does not know; keep = for good.", json_schema_extra=or_keep
+    )
     shadow: ShadowSection | None = key(None, "Rules to be compared with these, live.")
+
+    @model_validator(mode="after")
+    def _patient(self) -> PoolFile:
+        fault = grace_fault(self.orphans, self.launch.limit)
+        if fault:
+            raise wrong((("orphans", "after"), fault))
+        return self

@@ -32,7 +32,7 @@ class OfferSection(Section):
     purchase: Words = key("on_demand", f"One or a list of {', '.join(PURCHASES)}, in order.")
     replicas: Count | None = Field(None, description="Replicas that one instance hosts. Default: as many as fit.")
     gpus: Count | None = Field(None, description="GPUs of one instance, for types that we do not know.")
-    price: Money | None = Field(None, description="Price of one instance.")
+    price: Money | None = Field(None, description="Price of one instance. Default: the service's list of prices.")
     lead_time: Duration | None = Field(None, description="From order to serving, until it was measured.")
 
     @model_validator(mode="after")
@@ -103,7 +103,7 @@ class Offers(Section):
     """What may be launched, and how to choose."""
 
     choose: Annotated[str, *choice("cheapest", "listed")] = Field(
-        "cheapest", description="cheapest = by price per replica; listed = in the order of the file."
+        "cheapest", description="cheapest = least expected cost for what is missing; listed = in the order of the file."
     )
     from_: list[dict[str, OfferSection]] = Field([], description="Entries `- PROVIDER: {...}`.", alias="from")
 

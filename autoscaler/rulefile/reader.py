@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from autoscaler.errors import Fault, InputError
 from autoscaler.rulefile.agreement import check
-from autoscaler.rulefile.build import Defaults, build
+from autoscaler.rulefile.beside import locate
+from autoscaler.rulefile.build import build
 from autoscaler.rulefile.dialects import in_long_form, is_short
 from autoscaler.rulefile.lint import lint
 from autoscaler.rulefile.model import PoolFile
+from autoscaler.rulefile.offered import Defaults
+from autoscaler.rulefile.offerfaults import offer_faults
 from autoscaler.rulefile.section import faults_of
 from autoscaler.rulefile.soundpart import sound_part
 from autoscaler.ruleset import RuleSet
+from autoscaler.types import Offer
 from autoscaler.yamltree import Tree, parse, read_bytes
 
 __all__ = ["Checked", "Defaults", "check_file", "check_folder", "check_text", "read_folder", "read_rules", "rule_files"]
@@ -121,20 +125,25 @@ def check_text(data: str | bytes, *, file: str, defaults: Defaults | None = None
         short = is_short(tree)
         if short:
             tree = in_long_form(tree)
+        locate(tree.root, file)
         model = _model(tree, defaults, short=short)
-        errors = check(model, tree, defaults, short=short)
+        of_offers = offer_faults(model, tree, defaults, short=short)
+        errors = [*check(model, tree, defaults, short=short), *(f for f in of_offers if f.severity == "error")]
         if errors:
             raise InputError(*errors)
-        rules = build(model, defaults, file=file, digest=digest_of(data, defaults))
+        rules = build(model, defaults, file=file)
+        rules = replace(rules, hash=digest_of(data, defaults, rules.offers))
     except InputError as error:
         return Checked(file, None, _in_order(error.faults, file))
-    return Checked(file, rules, (), _in_order(tuple(lint(model, tree, defaults)), file))
+    unwise = [f for f in of_offers if f.severity == "warning"]
+    return Checked(file, rules, (), _in_order((*unwise, *lint(model, tree, defaults)), file))
 
 
-def digest_of(data: str | bytes, defaults: Defaults) -> str:
-    """Names the rules in force: a hash of the file's bytes and of the defaults that filled it."""
+def digest_of(data: str | bytes, defaults: Defaults, offers: Sequence[Offer] = ()) -> str:
+    """Names the rules in force: a hash of the file's bytes and of the defaults that filled it, prices among them."""
     raw = data.encode() if isinstance(data, str) else data
-    return hashlib.sha256(raw + b"\0" + f"{defaults.max} {defaults.region}".encode()).hexdigest()[:16]
+    filled = "".join(f" {o.key}={o.usd_per_hour:g}" for o in offers if o.priced or o.unfit)
+    return hashlib.sha256(raw + b"\0" + f"{defaults.max} {defaults.region}{filled}".encode()).hexdigest()[:16]
 
 
 def _model(tree: Tree, defaults: Defaults, *, short: bool) -> PoolFile:
@@ -151,7 +160,8 @@ def _model(tree: Tree, defaults: Defaults, *, short: bool) -> PoolFile:
             continue
         if not faults:
             return model
-        raise InputError(*faults, *check(model, tree, defaults, short=short))
+        of_offers = [f for f in offer_faults(model, tree, defaults, short=short) if f.severity == "error"]
+        raise InputError(*faults, *check(model, tree, defaults, short=short), *of_offers)
     raise InputError(*faults)
 
 

@@ -266,6 +266,7 @@ Ratio = Annotated[float, word(units.ratio, "85%"), _schema("share", "string", "n
 Share = Annotated[float, word(_part, "80%"), _schema("share", "string", "number")]
 Tolerance = Annotated[float, word(_tolerance, "10%"), _schema("share", "string", "number")]
 Money = Annotated[float, word(units.usd_per_hour, "900 USD/h"), _schema("money", "string")]
+DayMoney = Annotated[float, word(units.usd_per_day, "12000 USD/d"), _schema("money", "string")]
 AmountOf = Annotated[Amount, word(_amount, "2 or 25%"), _schema("count or share", "integer", "string")]
 Aggregation = Annotated[str, word(_aggregate, "sum"), _schema("aggregate", "string")]
 CapacityOf = Annotated[units.Quantity | None, word(_capacity, "auto"), _schema("rate or auto", "string")]

@@ -5,6 +5,7 @@ per hour. The rules that people write are values too; they live in `ruleset.py`.
 """
 
 from autoscaler.types.action import Action, Launch, Operate, Outcome, Plan
+from autoscaler.types.announced import Announced
 from autoscaler.types.decision import (
     Alert,
     AlertState,
@@ -19,7 +20,9 @@ from autoscaler.types.decision import (
     Severity,
     Verdict,
 )
-from autoscaler.types.fleet import Fleet, Instance, InstanceState, Offer, Purchase
+from autoscaler.types.fleet import Fleet, Instance, InstanceState, Offer, OfferFault, Purchase, Standing
+from autoscaler.types.operations import Kinds, Mark, MarkKind, Roll, Rolling, RollState, Undone
+from autoscaler.types.owned import HandKind, Held, Notice, Owned
 from autoscaler.types.posted import Post, PostKind, Receipt
 from autoscaler.types.seen import (
     Bands,
@@ -40,12 +43,13 @@ from autoscaler.types.seen import (
     Reading,
     SeriesKey,
 )
-from autoscaler.types.world import Learned, Memory, Refusal, Risk, Shortage, World
+from autoscaler.types.world import Learned, Memory, Quota, Refusal, Risk, Shortage, Spending, World
 
 __all__ = [
     "Action",
     "Alert",
     "AlertState",
+    "Announced",
     "Bands",
     "Batch",
     "Burst",
@@ -55,23 +59,31 @@ __all__ = [
     "Fleet",
     "FloatArray",
     "Frame",
+    "HandKind",
+    "Held",
     "Instance",
     "InstanceState",
     "Judged",
     "Keys",
+    "Kinds",
     "Labels",
     "Launch",
     "LeadTime",
     "Learned",
+    "Mark",
+    "MarkKind",
     "Memory",
     "Moments",
     "Newest",
+    "Notice",
     "Of",
     "Offer",
+    "OfferFault",
     "Operate",
     "Outcome",
     "Outlook",
     "Override",
+    "Owned",
     "Past",
     "Plan",
     "Post",
@@ -80,15 +92,22 @@ __all__ = [
     "Purchase",
     "Quality",
     "Query",
+    "Quota",
     "Reading",
     "Reason",
     "Receipt",
     "Refusal",
     "Risk",
+    "Roll",
+    "RollState",
+    "Rolling",
     "Sense",
     "SeriesKey",
     "Severity",
     "Shortage",
+    "Spending",
+    "Standing",
+    "Undone",
     "Verdict",
     "World",
 ]

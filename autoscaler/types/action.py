@@ -7,6 +7,7 @@ from typing import Literal
 
 from autoscaler.types.decision import Reason
 from autoscaler.types.fleet import Offer
+from autoscaler.types.moving import Moving
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The actions that lead from the fleet to what was decided, and the reasons of what was left undone."""
+    """The actions that lead from the fleet to what was decided, and the reasons of what was left undone.
+
+    warm: replicas that the warm pool should hold, never fewer than it has where that is not known; None = nobody asked
+    for one, or nothing could be planned. moving: the move to cheaper machines that is under way.
+    """
 
     pool: str
     decision: int
     actions: tuple[Action, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    warm: int | None = None
+    moving: Moving | None = None

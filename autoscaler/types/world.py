@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from autoscaler.types.decision import Alert, Burst, Override
 from autoscaler.types.fleet import Fleet
+from autoscaler.types.moving import Moving
+from autoscaler.types.operations import Kinds, Mark, Roll, Rolling
+from autoscaler.types.owned import Owned
 from autoscaler.types.seen import Capacity, Frame, LeadTime, Newest, Outlook
 
 
@@ -14,7 +17,9 @@ from autoscaler.types.seen import Capacity, Frame, LeadTime, Newest, Outlook
 class Shortage:
     """An offer that could not be had: not asked again before `until`; the wait doubles with each miss in a row.
 
-    never_served: it could be had, but what came never became ready; only one that serves makes this forgotten.
+    never_served: it could be had, but what came never became ready; only those that serve count as had then.
+    had: machines that came since the last miss; one more than that may be on order at once. asked: as many as the pool
+    had ordered at once before; after so many it is forgotten.
     """
 
     offer: str
@@ -22,6 +27,36 @@ class Shortage:
     misses: int
     last_at: float
     never_served: bool = False
+    had: int = 0
+    asked: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A family of offers that an account may have no more of: a person's business, and no shortage.
+
+    had: machines of the family that were there when it was refused. most: the most seen since. until: nothing beyond
+    those is asked for before. offer, text: what was refused last and the provider's words.
+    """
+
+    family: str
+    offer: str
+    had: int
+    most: int
+    until: float
+    last_at: float
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a pool cost since midnight UTC. day: days since 1970. at, usd_per_hour: when it was last seen, and its rate
+    then."""
+
+    day: int
+    usd: float
+    at: float
+    usd_per_hour: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +89,12 @@ class Memory:
     it became true. cooldown_until: rule -> when it may act again. asked: rule that cools down -> the size that it
     asked for, as long as limits let through only a part. watched_since: start of the unbroken observation that a
     scale-in window needs. launches: (at, how many) of the last hour. refusals: by instance id.
+    warm_highs: as highs, of the replicas that the warm pool should hold.
+    quotas: by family of offers. spending: None before the fleet was first seen. halted_since: when so many machines
+    were sick that nothing is removed any more. taught: sick instances still listed whose lesson was learned.
+    rolling: how far the last roll came.
+    kinds: which settings of offers have served; None = not looked at yet. moving: to cheaper machines.
+    owned: whose the instances are.
     """
 
     number: int = 0
@@ -72,9 +113,18 @@ class Memory:
     launched_at: float | None = None
     launches: tuple[tuple[float, int], ...] = ()
     idle_since: float | None = None
+    warm_highs: tuple[tuple[float, int], ...] = ()
     withheld: tuple[int, int] | None = None
     alerts: Mapping[str, Alert] = field(default_factory=dict)
     risk: Risk | None = None
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+    spending: Spending | None = None
+    halted_since: float | None = None
+    taught: tuple[str, ...] = ()
+    rolling: Rolling | None = None
+    kinds: Kinds | None = None
+    owned: Owned = field(default_factory=Owned)
+    moving: Moving | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +149,7 @@ class World:
 
     signals: name of a pool signal -> its history, newest column last. series: name of a series alert -> raw series,
     all their values or the newest with the moments of the others, as its threshold needs.
-    fleet None: the provider has never been heard.
+    fleet None: the provider has never been heard. marks: by instance, those that ended lately too. roll: not ended.
     """
 
     now: float
@@ -110,3 +160,5 @@ class World:
     capacity: Capacity | None = None
     lead_times: Mapping[str, LeadTime] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    roll: Roll | None = None
