@@ -13,7 +13,7 @@ import numpy as np
 
 from autoscaler.ruleset import Rule, RuleSet, SeriesAlert
 from autoscaler.sight import Sight, View
-from autoscaler.types import Alert, Frame, Keys, Labels, Newest, Severity, Verdict
+from autoscaler.types import Alert, Frame, HandKind, Keys, Labels, Newest, Notice, Severity, Verdict
 
 FOLLOWED = 1000
 """Series that one alert follows by themselves. More at once is one event, told by one alert that counts the rest: a
@@ -24,6 +24,25 @@ SIGNAL_LOST = "signal lost"
 
 MOVED = "learned value changed"
 """Name of the alert on a capacity or a lead time that is not what it was; its label `of` says which."""
+
+QUOTA = "quota reached"
+"""Name of the alert on a quota that refused a launch; its label `of` says which."""
+
+SICK = "too many sick machines"
+"""Name of the alert on a pool in which nothing is removed or replaced any more; its label `of` names the pool."""
+
+BY_HAND = "manual change"
+"""Name of the alert on a fleet that changed without an order of ours; its label `change` says how."""
+
+
+GUARDS: tuple[tuple[str, Severity], ...] = ((QUOTA, "warning"), (SICK, "critical"))
+
+OVER = {
+    MOVED: "is steady again",
+    QUOTA: "is lifted, or nobody ran into it for a day",
+    SICK: "has enough machines that serve again",
+}
+"""What is said of the subject of an alert when it is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,8 @@ def follow(
     now: float,
     lost: Mapping[str, str] | None = None,
     moved: Mapping[str, str] | None = None,
+    notices: Mapping[HandKind, Notice] | None = None,
+    guards: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Mapping[str, Alert]:
     """Every alert of the pool that is not inactive, by key, after this tick.
 
@@ -50,7 +71,8 @@ def follow(
     known of each series alert's metric, by name; what is left out stays as it is. before: the result of the tick
     before. lost: signal -> since when and why it has had no value for longer than it may be held, empty =
     it is there; a signal that is left out cannot be judged. moved: learned value -> how it changed; one left out
-    did not. None of either: nothing can be judged.
+    did not. None of either: nothing can be judged. notices: what was done to the fleet by hand and is still to be told.
+    guards: alert -> what it is about -> its text, as `guards.guarded` says; a name that is left out cannot be judged.
     """
     by_name: dict[str, dict[str, Alert]] = {}
     of_rules = {r.name: before[r.name] for r in rules.rules if r.alert is not None and r.name in before}
@@ -66,7 +88,11 @@ def follow(
     for spec in rules.alerts:
         after |= _kept(_follow_series(spec, rules.pool, series.get(spec.name), by_name.pop(spec.name, {}), now))
     after |= _kept(_follow_signals(rules, lost or {}, by_name.pop(SIGNAL_LOST, {}), now))
-    after |= _kept(_follow_moved(rules.pool, moved, by_name.pop(MOVED, {}), now))
+    after |= _kept(_follow_told(rules.pool, MOVED, "warning", moved, by_name.pop(MOVED, {}), now))
+    for name, severity in GUARDS:
+        told = (guards or {}).get(name)
+        after |= _kept(_follow_told(rules.pool, name, severity, told, by_name.pop(name, {}), now))
+    after |= _kept(_follow_hands(rules.pool, notices or {}, by_name.pop(BY_HAND, {}), now))
     for orphans in by_name.values():
         after |= _kept(_ended(alert, now, "its rule was taken out of the rule file") for alert in orphans.values())
     return after
@@ -165,20 +191,43 @@ def _follow_signals(rules: RuleSet, lost: Mapping[str, str], before: Mapping[str
     return [*found.values(), *(_ended(a, now, "the signal was taken out of the rule file") for a in ended)]
 
 
-def _follow_moved(
-    pool: str, moved: Mapping[str, str] | None, before: Mapping[str, Alert], now: float
+def _follow_told(
+    pool: str,
+    name: str,
+    severity: Severity,
+    told: Mapping[str, str] | None,
+    before: Mapping[str, Alert],
+    now: float,
 ) -> Iterable[Alert]:
-    """The alerts on learned values that are not what they were."""
-    if moved is None:
+    """The alerts of one name on what others judge: what each is about -> its text. None: nothing can be judged."""
+    if told is None:
         return before.values()
     found, terms = dict[str, Alert](), Terms(silence_s=3600.0)
-    names = dict.fromkeys([*moved, *(dict(a.labels)["of"] for a in before.values())])
-    for name in names:
-        labels = (("of", name),)
-        key = _key(MOVED, labels)
-        alert = before.get(key) or _blank(key, pool, MOVED, "warning", labels)
-        text = moved.get(name, "")
-        found[key] = advance(alert, Sight(bool(text), now, text or f"{name} is steady again"), terms, now)
+    subjects = dict.fromkeys([*told, *(dict(a.labels)["of"] for a in before.values())])
+    for subject in subjects:
+        labels = (("of", subject),)
+        key = _key(name, labels)
+        alert = before.get(key) or _blank(key, pool, name, severity, labels)
+        text = told.get(subject, "")
+        sight = Sight(bool(text), now, text or f"{subject} {OVER[name]}")
+        found[key] = advance(alert, sight, terms, now)
+    return found.values()
+
+
+def _follow_hands(
+    pool: str, notices: Mapping[HandKind, Notice], before: Mapping[str, Alert], now: float
+) -> Iterable[Alert]:
+    """The alerts on what was done to the fleet by hand; each is over when its time is."""
+    found, terms = dict[str, Alert](), Terms(silence_s=600.0)
+    for kind in dict.fromkeys([*notices, *(dict(a.labels)["change"] for a in before.values())]):
+        labels = (("change", str(kind)),)
+        key = _key(BY_HAND, labels)
+        alert = before.get(key) or _blank(key, pool, BY_HAND, "warning", labels)
+        told = {str(name): notice.text for name, notice in notices.items()}.get(str(kind), "")
+        if told and alert.state == "firing" and alert.text != told:
+            # Another change of the same kind is news of its own.
+            alert = replace(alert, notified_at=None)
+        found[key] = advance(alert, Sight(bool(told), now, told or "nobody changed the fleet since"), terms, now)
     return found.values()
 
 

@@ -8,7 +8,7 @@ from threading import Event, Lock
 from types import MappingProxyType
 
 from autoscaler.ruleset import RuleSet
-from autoscaler.types import Alert, Decision, Fleet, Instance, Plan
+from autoscaler.types import Alert, Decision, Fleet, Instance, Memory, Override, Plan, Rolling
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class PoolView:
 
     at: when that tick ran. fleet: united with the open intents, so that an instance being drained is `draining` here
     before its provider says so; None = the provider has never been heard. error: why the tick could not decide,
-    empty when it did.
+    empty when it did. rolling: how far the pool's last roll is. memory: as that tick left it.
     """
 
     rules: RuleSet
@@ -27,6 +27,8 @@ class PoolView:
     fleet: Fleet | None = None
     alerts: tuple[Alert, ...] = ()
     error: str = ""
+    rolling: Rolling | None = None
+    memory: Memory | None = None
 
     @property
     def routable(self) -> tuple[Instance, ...]:
@@ -35,14 +37,28 @@ class PoolView:
         return tuple(i for i in instances if i.state == "ready" and i.address)
 
 
+@dataclass(frozen=True, slots=True)
+class Ownerless:
+    """Instances of a pool that no rule file in force is about. release: the override that lets it go, None = nobody
+    did."""
+
+    pool: str
+    instances: tuple[Instance, ...]
+    text: str
+    release: Override | None = None
+    alert: Alert | None = None
+
+
 class Board:
     """The last view of every pool. Readers take no lock: they get a mapping that is never changed afterwards.
 
-    Setting `wake` asks the loop for a tick now, so that an override does not wait for the next one.
+    Setting `wake` asks the loop for a tick now, so that an override does not wait for the next one. ownerless: pools
+    without rules that have instances, a mapping that is replaced whole.
     """
 
     def __init__(self) -> None:
         self.wake = Event()
+        self.ownerless: Mapping[str, Ownerless] = MappingProxyType({})
         self._views: Mapping[str, PoolView] = MappingProxyType({})
         # Only writers queue here; a reader's single attribute load is atomic.
         self._writing = Lock()

@@ -5,7 +5,7 @@ Nothing is done that is not in the journal, and what routers read is published b
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,7 +30,8 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Stats:
-    """How the loop itself is doing, for the exposition and the watchdog."""
+    """How the loop itself is doing, for the exposition and the watchdog. by_hand: instances that changed without an
+    order of ours, by pool and kind of change."""
 
     ticks: int = 0
     pass_began_at: float | None = None
@@ -41,6 +42,7 @@ class Stats:
     late_s: float = 0.0
     journal_s: float = 0.0
     problem: str = ""
+    by_hand: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -71,13 +73,18 @@ class Commit:
     memory: dict[str, Memory] = field(default_factory=dict)
 
     def __call__(
-        self, considered: Sequence[Considered], now: float, open_by_pool: Mapping[str, list[Action]], max_launches: int
+        self,
+        considered: Sequence[Considered],
+        now: float,
+        open_by_pool: Mapping[str, list[Action]],
+        max_launches: int,
+        launches_of: Mapping[str, int],
     ) -> tuple[list[Alert], list[Seen]]:
         """One transaction for all pools of the pass, then what it holds is published and done.
 
         Returns the alerts that receivers must hear of, and what there is to learn from.
         """
-        plans = _admitted(considered, max_launches)
+        plans = _admitted(considered, max_launches, launches_of)
         made: list[tuple[Considered, Entry]] = []
         tell: list[Alert] = []
         for c, admitted in zip(considered, plans, strict=True):
@@ -99,7 +106,10 @@ class Commit:
             # Published before it is applied: routers stop sending to an instance before its drain begins.
             fleet = intents.unite(c.fleet, entry.plan.actions) if c.fleet is not None else None
             firing = tuple(entry.memory.alerts.values())
-            self.board.publish(PoolView(c.rules, now, c.decision, entry.plan, fleet, firing, self._silence(c)))
+            rolling, silence = entry.memory.rolling, self._silence(c)
+            self.board.publish(
+                PoolView(c.rules, now, c.decision, entry.plan, fleet, firing, silence, rolling, entry.memory)
+            )
             again = self.answers.unanswered(open_by_pool[pool], c.outcomes, now, c.rules.tick_s)
             self.submit([*again, *entry.plan.actions])
             if not c.rules.shadow_of:  # an imagined launch teaches nothing
@@ -146,9 +156,9 @@ class Commit:
             hand.submit(some)
 
 
-def _admitted(considered: Sequence[Considered], max_launches: int) -> list[Plan]:
+def _admitted(considered: Sequence[Considered], max_launches: int, launches_of: Mapping[str, int]) -> list[Plan]:
     """The plans of one pass within its limit; what a candidate imagines takes nothing of it from the pools."""
-    real = iter(admit([c.plan for c in considered if not c.rules.shadow_of], max_launches))
+    real = iter(admit([c.plan for c in considered if not c.rules.shadow_of], max_launches, launches_of))
     return [admit([c.plan], max_launches)[0] if c.rules.shadow_of else next(real) for c in considered]
 
 

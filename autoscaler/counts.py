@@ -21,6 +21,9 @@ class LoopStats(Protocol):
     late_s: float
     journal_s: float
 
+    @property
+    def by_hand(self) -> Mapping[tuple[str, str], int]: ...
+
 
 class ProviderCalls(Protocol):
     """What is counted about one provider."""
@@ -30,6 +33,9 @@ class ProviderCalls(Protocol):
     applied: int
     apply_failures: int
     observe_s: float
+    held: int
+    throttled: int
+    dead: bool
 
 
 class StoreStats(Protocol):

@@ -17,11 +17,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from autoscaler import spending
 from autoscaler.board import Board, PoolView
 from autoscaler.counts import Counts
 from autoscaler.measure import OUTLOOK_MAX_AGE_S, ahead_s, growth_at
 from autoscaler.ownmetrics import METRICS
-from autoscaler.types import Learned, Override, Quality
+from autoscaler.ruleset import RuleSet
+from autoscaler.types import Learned, Mark, Memory, Override, Quality, Rolling, RollState
 
 NOTHING = Learned()
 
@@ -34,6 +36,7 @@ class Moment:
     version: str
     overrides: Sequence[Override] = ()
     rule_problems: int = 0
+    marks: Sequence[Mark] = ()
 
 
 def render(board: Board, counts: Counts, moment: Moment) -> bytes:
@@ -75,6 +78,7 @@ class _Page(Collector):
                 continue
             for name, value in _pool_numbers(view, self.moment.now):
                 yield name, (pool,), value
+            yield from _roll_numbers(pool, view.rolling)
             yield from _signal_numbers(pool, view)
             absent = {f.signal for f in self.counts.findings.get(pool, ()) if f.absent}
             for signal in view.rules.signals:
@@ -82,8 +86,12 @@ class _Page(Collector):
             yield from _learned_numbers(pool, view, self.counts.learned.get(pool, NOTHING), self.moment.now)
             for (severity, state), count in Counter((a.severity, a.state) for a in view.alerts).items():
                 yield "alerts", (pool, severity, state), count
+        for one in self.board.ownerless.values():
+            yield "ownerless_instances", (one.pool,), len(one.instances)
         for (pool, kind), count in Counter((o.pool, o.kind) for o in self.moment.overrides).items():
             yield "overrides", (pool, kind), count
+        for (pool, mark), count in Counter((m.pool, m.kind) for m in self.moment.marks).items():
+            yield "marked_instances", (pool, mark), count
 
 
 def _pool_numbers(view: PoolView, now: float) -> Iterator[tuple[str, float]]:
@@ -91,16 +99,43 @@ def _pool_numbers(view: PoolView, now: float) -> Iterator[tuple[str, float]]:
     yield "pool_max_replicas", view.rules.bounds.max
     yield "pool_tick_timestamp_seconds", view.at
     yield "pool_error", float(bool(view.error))
+    if view.memory is not None:
+        yield "pool_orphans", len(view.memory.owned.strange) + len(view.memory.owned.swept)
     if view.decision is not None:
         yield "decisions_total", view.decision.number
         yield "pool_wanted_replicas", view.decision.want
         held_until = view.decision.next_change_at
         yield "pool_held", float(held_until is not None and held_until > now)
+    if view.plan is not None and view.plan.warm is not None:
+        yield "pool_warm_wanted_replicas", view.plan.warm
     if view.fleet is not None:
         for state in ("ready", "pending", "draining", "warm", "failed"):
             yield f"pool_{state}_replicas", sum(i.replicas for i in view.fleet.instances if i.state == state)
         yield "pool_cost_usd_per_hour", view.fleet.usd_per_hour
         yield "pool_fleet_age_seconds", max(0.0, now - view.fleet.observed_at)
+    if view.memory is not None:
+        yield from _guard_numbers(view.rules, view.memory, now)
+
+
+def _guard_numbers(rules: RuleSet, memory: Memory, now: float) -> Iterator[tuple[str, float]]:
+    """What keeps the pool from growing, or from replacing what it has."""
+    yield "pool_spent_usd", spending.of_day(memory.spending, now)
+    most, _ = spending.most(rules.bounds, memory.spending, now)
+    if math.isfinite(most):
+        yield "pool_budget_usd_per_hour", most
+    yield "pool_launches", sum(n for at, n in memory.launches if at > now - 3600.0)
+    yield "pool_offers_short", len(memory.shortages)
+    yield "pool_quotas_reached", sum(q.most <= q.had for q in memory.quotas.values())
+    yield "pool_halted", float(memory.halted_since is not None)
+
+
+def _roll_numbers(pool: str, rolling: Rolling | None) -> Iterator[Point]:
+    if rolling is None:
+        return
+    yield "roll_instances", (pool, "left"), len(rolling.old)
+    yield "roll_instances", (pool, "gone"), rolling.gone
+    for state in get_args(RollState):
+        yield "roll_state", (pool, state), float(state == rolling.state)
 
 
 def _signal_numbers(pool: str, view: PoolView) -> Iterator[Point]:
@@ -150,6 +185,8 @@ def _loop(counts: Counts) -> Iterator[Point]:
         yield "tick_late_seconds", (), loop.late_s
         yield "journal_commit_seconds", (), loop.journal_s
         yield "journal_failures_total", (), loop.journal_failures
+        for (pool, change), count in loop.by_hand.items():
+            yield "manual_changes_total", (pool, change), count
     made = counts.forecasts
     if made is not None:
         yield "forecast_fits_total", (), made.fits
@@ -163,6 +200,9 @@ def _loop(counts: Counts) -> Iterator[Point]:
         yield "provider_failures_total", (name, "observe"), calls.observe_failures
         yield "provider_failures_total", (name, "apply"), calls.apply_failures
         yield "provider_report_seconds", (name,), calls.observe_s
+        yield "provider_calls_held_total", (name,), calls.held
+        yield "provider_throttled_total", (name,), calls.throttled
+        yield "provider_dead", (name,), float(calls.dead)
 
 
 def _samples(counts: Counts) -> Iterator[Point]:

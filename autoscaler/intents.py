@@ -54,13 +54,18 @@ def _ordered(intent: Launch) -> Instance:
         expected_at=intent.at + offer.lead_time_s,
         usd_per_hour=offer.usd_per_hour,
         detail="ordered, not listed by the provider yet",
+        rests=intent.into == "warm",
     )
 
 
 def _operated(instance: Instance, intent: Operate | None) -> Instance:
-    if intent is None or instance.state == BECOMES[intent.kind]:
+    if intent is None:
         return instance
-    return replace(instance, state=BECOMES[intent.kind], since=intent.at, asked=True)
+    rests = intent.kind == "stop"
+    if instance.state == BECOMES[intent.kind]:
+        # One on its way into the warm pool that is ended meanwhile will not get there.
+        return replace(instance, rests=rests) if instance.state == "stopping" else instance
+    return replace(instance, state=BECOMES[intent.kind], since=intent.at, rests=rests, asked=True)
 
 
 def expect(fleet: Fleet, lead_times: Mapping[str, LeadTime], now: float) -> Fleet:
@@ -141,7 +146,7 @@ def _seen(intent: Operate, instance: Instance | None) -> bool:
         case "start":
             return instance.state in ("pending", "ready")
         case "stop":
-            return instance.state == "warm"
+            return instance.state == "warm" or (instance.state == "stopping" and instance.rests)
         case "terminate":
             return instance.state == "stopping"
 
@@ -155,4 +160,5 @@ def merge(fleets: Mapping[str, Fleet | None]) -> Fleet | None:
         return next(iter(known.values()))
     instances = tuple(i for f in known.values() for i in f.instances)
     reported = tuple((name, f.observed_at) for name, f in known.items())
-    return Fleet(max(at for _, at in reported), instances, reported)
+    standings = tuple(s for f in known.values() for s in f.standings)
+    return Fleet(max(at for _, at in reported), instances, reported, standings)

@@ -18,15 +18,22 @@ from autoscaler.answers import Answers
 from autoscaler.board import Board, PoolView
 from autoscaler.clock import monotonic
 from autoscaler.commit import Commit, Considered, Stats, provider_of
+from autoscaler.custody import Custody, explained
 from autoscaler.dispatch import Dispatch
 from autoscaler.engine import decide
 from autoscaler.foresight.seen import Seen
+from autoscaler.guards import guarded
 from autoscaler.ledger import Ledger
 from autoscaler.memory import learn
+from autoscaler.onboard import advised, with_flight, with_notices
+from autoscaler.operations.rolling import follow
+from autoscaler.ownerless import Unattended
+from autoscaler.ownership import Followed
 from autoscaler.planner import plan
+from autoscaler.planner.canary import prove
 from autoscaler.ports import Clock, Collector
 from autoscaler.reports import Reports
-from autoscaler.ruleset import RuleSet
+from autoscaler.ruleset import SHADOW, RuleSet
 from autoscaler.sight import moments_suffice
 from autoscaler.store import Store
 from autoscaler.timetable import Timetable
@@ -36,7 +43,6 @@ from autoscaler.types import (
     Decision,
     Fleet,
     Frame,
-    Instance,
     Learned,
     Memory,
     Newest,
@@ -59,7 +65,8 @@ class Loop:
     about alerts whose receivers must hear of them and returns at once; `lost` says which signals of a pool are gone,
     as `alerts.follow` takes it; `decide` is the engine, or a peer's law in its place. `learned` is what the worker
     knows of a pool; `saw` is told what there is to learn from; `work` is called after every pass, for a worker that has
-    no thread of its own.
+    no thread of its own. max_launches, launches_of: in one pass over all pools, and of one provider.
+    by_hand: whether to look for changes that nobody here ordered; no, where others act.
     """
 
     clock: Clock
@@ -76,6 +83,8 @@ class Loop:
     work: Callable[[float], object] = lambda _: None
     decide: Callable[[RuleSet, World, Memory], Decision] = decide
     max_launches: int = 50
+    launches_of: Mapping[str, int] = field(default_factory=dict)
+    by_hand: bool = True
     stats: Stats = field(default_factory=Stats)
     _timetable: Timetable = field(default_factory=Timetable)
     _answers: Answers = field(default_factory=Answers)
@@ -83,9 +92,13 @@ class Loop:
     _news: set[str] = field(default_factory=set)
     _reports: Reports = field(init=False)
     _commit: Commit = field(init=False)
+    custody: Custody = field(init=False)
+    _unattended: Unattended = field(init=False)
 
     def __post_init__(self) -> None:
         self._reports = Reports(self.hands)
+        self.custody = Custody(self.journal, self.stats.by_hand)
+        self._unattended = Unattended(self.journal, self.board, self.notify)
         self._commit = Commit(self.journal, self.hands, self.board, self._answers, self.stats, self._broke)
 
     def start(self) -> None:
@@ -111,7 +124,7 @@ class Loop:
             now = self.stats.pass_began_at = self.clock.now()
             # A pass that nobody woke may find samples just before their waker calls; they are news when it does.
             self._news |= self._collect(now)
-            due = self._due(now, self._news if woken else set())
+            due = self._due(now, self._news if woken else set(), self._reports.risen() if woken else set())
             self._news = set() if woken else self._news - {r.pool for r in due}
             if due:
                 self.tick(now, due)
@@ -133,7 +146,7 @@ class Loop:
                 considered.append(self._consider(rules, now, open_by_pool[rules.pool]))
             except Exception as error:  # noqa: BLE001 - the border of one pool; `_broke` logs the traceback
                 self._broke(rules, now, error)
-        tell, seen = self._commit(considered, now, open_by_pool, self.max_launches)
+        tell, seen = self._commit(considered, now, open_by_pool, self.max_launches, self.launches_of)
         if tell:
             self.notify(tell)
         for one in seen:
@@ -172,16 +185,25 @@ class Loop:
                 self._broken[name] = text
         return touched | self._answers.collect(self.hands.values()) | self._reports.changed()
 
-    def _due(self, now: float, touched: set[str]) -> list[RuleSet]:
+    def _due(self, now: float, touched: set[str], urgent: set[str]) -> list[RuleSet]:
         # Read once a pass: another thread may put new rules in force at any time.
-        rules = self.rules()
+        rules = self._in_force(now)
         self._answers.forget_all_but(rules.keys())
         for gone in self._timetable.forget_all_but(rules.keys()):
             self.board.remove(gone)
         # What concerns a pool concerns its candidate: both are judged on the same news.
-        due = self._timetable.due(now, rules, touched | {p for p, r in rules.items() if r.shadow_of in touched})
+        both = touched | {p for p, r in rules.items() if r.shadow_of in touched}
+        due = self._timetable.due(now, rules, both, urgent)
         self.stats.late_s = self._timetable.late_s
         return [rules[pool] for pool in due]
+
+    def _in_force(self, now: float) -> Mapping[str, RuleSet]:
+        """The rules that people wrote, and those under which released pools are led to nothing."""
+        ruled = self.rules()
+        if not self.by_hand:
+            return ruled
+        told = self._reports.heard() >= self.hands.keys() - {SHADOW}
+        return self._unattended.rules(ruled, self._reports.ownerless(ruled.keys()), told, now)
 
     # --- read, decide, plan -------------------------------------------------------------------------------------
 
@@ -197,14 +219,17 @@ class Loop:
         settled = intents.settle(heard_of, reported, now) if reported is not None else ()
         ended |= {o.action for o in settled}
         live = [a for a in live if a.id not in ended]
-        fleet = None
+        fleet, notices = None, self.store.announced(rules.pool)
         if reported is not None:
-            fleet = _with_flight(intents.unite(reported, live), self.store.in_flight(rules.pool, now))
+            fleet = with_flight(intents.unite(reported, live), self.store.in_flight(rules.pool, now))
+            fleet = with_notices(fleet, notices, now)
             fleet = intents.expect(fleet, learned.lead_times, now)
         outcomes = (*heard, *settled)
         by_id = {a.id: a for a in open_intents}
         finished = [(by_id[o.action], o) for o in outcomes if o.final and o.action in by_id]
         memory = learn(rules, memory, finished, fleet, now)
+        followed = self._followed(rules, memory, reported, open_intents, now)
+        memory = replace(memory, owned=followed.owned)
         world = World(
             now=now,
             signals=self.store.read(rules, now),
@@ -213,15 +238,43 @@ class Loop:
             outlooks=learned.outlooks,
             capacity=learned.capacity,
             lead_times=learned.lead_times,
-            overrides=tuple(o for o in self.journal.overrides(now) if o.pool == rules.pool),
+            overrides=followed.overrides,
+            # What a person says of an instance goes before its cloud's advice.
+            marks=advised(rules, fleet, notices, now)
+            | {m.instance: m for m in self.journal.operations.marks(now, rules.pool)},
+            roll=self.journal.operations.roll(rules.pool),
         )
-        decision = self.decide(rules, world, memory)
+        memory = follow(rules, prove(rules, memory, fleet, now), world)
+        decision = explained(self.decide(rules, world, memory), followed)
         planned = plan(rules, decision, world, memory)
         if not rules.shadow_of:  # a candidate tells nobody anything
             lost = self.lost(rules.pool)
-            told = alerts.follow(rules, decision.verdicts, world.series, memory.alerts, now, lost, learned.moved)
+            told = alerts.follow(
+                rules,
+                decision.verdicts,
+                world.series,
+                memory.alerts,
+                now,
+                lost,
+                moved=learned.moved,
+                notices=memory.owned.notices,
+                guards=guarded(rules, memory, fleet, now),
+            )
             memory = replace(memory, alerts=told)
         return Considered(rules, fleet, decision, planned, outcomes, memory)
+
+    def _followed(
+        self, rules: RuleSet, memory: Memory, reported: Fleet | None, intents: Sequence[Action], now: float
+    ) -> Followed:
+        """Whose the pool's instances are. An imagined fleet is nobody's, and of an old report nothing new is known."""
+        unseen = reported is None or reported.observed_at < now - rules.patience_s
+        if unseen or reported is None or rules.shadow_of or not self.by_hand:
+            overrides = tuple(o for o in self.journal.overrides(now) if o.pool == rules.pool)
+            return Followed(memory.owned, overrides)
+        before = self.board.pools().get(rules.pool)
+        heard = self._reports.heard()
+        last = before.decision if before is not None else None
+        return self.custody.follow(rules, memory, reported, intents, last, heard, now)
 
     def _series(self, rules: RuleSet, now: float) -> dict[str, Frame | Newest]:
         found: dict[str, Frame | Newest] = {}
@@ -229,13 +282,3 @@ class Loop:
             read = self.store.newest if moments_suffice(a.threshold) else self.store.raw
             found[a.name] = read(rules.pool, a.metric, a.where, now, a.lookback_s)
         return found
-
-
-def _with_flight(fleet: Fleet, flights: Mapping[str, tuple[int, float]]) -> Fleet:
-    """The fleet with the requests in flight that the instances' own metrics tell."""
-
-    def seen(i: Instance) -> Instance:
-        flight = flights.get(i.address) if i.address is not None else None
-        return i if flight is None else replace(i, in_flight=flight[0], in_flight_at=flight[1])
-
-    return replace(fleet, instances=tuple(map(seen, fleet.instances)))

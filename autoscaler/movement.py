@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoscaler.conditions import Condition
+from autoscaler.types import Labels
+from autoscaler.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Size and money limits of a pool. `max` is always given: refusing to run unbounded is part of the language."""
+    """Size and money limits of a pool. `max` is always given: refusing to run unbounded is part of the language.
+
+    usd_per_day: of a day in UTC. on_exceeded: whether a pool that costs more only stops growing, or shrinks.
+    """
 
     min: int
     max: int
     usd_per_hour: float | None = None
+    usd_per_day: float | None = None
+    on_exceeded: Literal["hold", "shrink"] = "hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,23 @@ class ScaleOut:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainHook:
+    """What is called when an instance leaves routing: a URL or words of a command, whose fields are in braces.
+
+    every_s: between two calls while its answers count requests in flight, and after a failure, doubling. header_files,
+    header_variables: (header, where its value is).
+    """
+
+    url: str = ""
+    words: tuple[str, ...] = ()
+    timeout_s: float = 10.0
+    every_s: float = 2.0
+    header_files: Labels = ()
+    header_variables: Labels = ()
+    method: Literal["POST"] = "POST"
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleIn:
     """Limits on shrinking, and how an instance leaves. `when` with `by` is the only way in without a target.
 
@@ -64,6 +88,7 @@ class ScaleIn:
     when: Condition | None = None
     by: int = 1
     to_zero_after_s: float = 300.0
+    hook: DrainHook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +100,38 @@ class Flap:
 
 
 @dataclass(frozen=True, slots=True)
+class Disruption:
+    """How a roll may go through the pool: so many instances missing or extra at once, so many begun an hour, only while
+    a window is open (none = always). The first new one has to serve for `canary_s` before the next. rebalance: whether
+    a machine that its cloud advises to move away from is replaced too."""
+
+    max_unavailable: int = 0
+    max_surge: int = 1
+    per_hour: int = 30
+    canary_s: float = 300.0
+    windows: tuple[Window, ...] = ()
+    rebalance: Literal["tell", "replace"] = "tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidation:
+    """When machines that serve are replaced by cheaper ones: what is saved while they stay, `kept_s`, must be
+    `min_ratio` times what the move costs; so many machines an hour at most."""
+
+    min_ratio: float = 2.0
+    per_hour: int = 8
+    kept_s: float = 4 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchLimits:
-    """How long an order may take, how long an offer that could not be had rests, and how many orders an hour."""
+    """How long an order may take, how long an offer that could not be had rests, and how many orders an hour.
+
+    shortage_most: a shortage is over after so many were had in a row, or fewer if the pool never asked for as many at
+    once. quota_s: a family of offers at its quota is tried again this often. Nothing of the pool is removed or replaced
+    while more than `sick_count` and more than `sick_ratio` of its machines are sick; above `repair_ratio` one at a time
+    is replaced.
+    """
 
     limit_s: float = 300.0
     register_s: float = 900.0
@@ -84,12 +139,53 @@ class LaunchLimits:
     shortage_max_s: float = 1800.0
     shortage_reset_s: float = 10800.0
     per_hour: int = 120
+    shortage_most: int = 16
+    quota_s: float = 3600.0
+    sick_ratio: float = 0.45
+    sick_count: int = 3
+    repair_ratio: float = 0.20
+
+
+@dataclass(frozen=True, slots=True)
+class Refill:
+    """New machines for the warm pool: at most so many launches per `per_s`, which is at most an hour.
+
+    between: only then; empty = whenever demand is not expected to rise.
+    """
+
+    machines: int = 1
+    per_s: float = 600.0
+    between: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WarmPool:
-    """Machines kept ready but not serving."""
+    """Machines kept ready but not serving; counts are replicas.
+
+    keep_s: how long fewer must have been wanted before one leaves. max_age_s: an older machine is renewed.
+    """
 
     min: int = 0
     size: Literal["fixed", "forecast"] = "fixed"
     state: Literal["stopped", "hibernated", "running"] = "stopped"
+    max: int | None = None
+    keep_s: float = 3600.0
+    max_age_s: float | None = None
+    refill: Refill = Refill()
+
+    @property
+    def given(self) -> bool:
+        """Whether anybody asked for a warm pool; if not, machines that rest are left to whoever laid them to rest."""
+        return self.size == "forecast" or self.min > 0 or self.max is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What is made of changes that nobody here ordered.
+
+    adopt_for_s: how long a person's change of the fleet stands as an override; None = it is only told. orphan_after_s:
+    how long an instance whose launch the journal does not know is kept; None = for good.
+    """
+
+    adopt_for_s: float | None = 3600.0
+    orphan_after_s: float | None = 900.0

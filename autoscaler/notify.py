@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from autoscaler.config import Webhook
+from autoscaler.configparts import Webhook
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.types import Alert

@@ -25,6 +25,7 @@ class Metric:
 
 
 POOL = ("pool",)
+CHANGE = ("pool", "change")
 SIGNAL = ("pool", "signal")
 AHEAD = ("pool", "signal", "q")
 QUANTILE = ("pool", "q")
@@ -41,10 +42,19 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric("pool_pending_replicas", "gauge", "Replicas ordered that do not serve yet.", POOL),
         Metric("pool_draining_replicas", "gauge", "Replicas that left routing and finish what they hold.", POOL),
         Metric("pool_warm_replicas", "gauge", "Replicas kept ready to start, not serving.", POOL),
+        Metric(
+            "pool_warm_wanted_replicas", "gauge", "Replicas that the warm pool should hold; absent without one.", POOL
+        ),
         Metric("pool_failed_replicas", "gauge", "Replicas on instances that their provider reports as failed.", POOL),
         Metric("pool_min_replicas", "gauge", "Lower bound of the rule file.", POOL),
         Metric("pool_max_replicas", "gauge", "Upper bound of the rule file.", POOL),
         Metric("pool_cost_usd_per_hour", "gauge", "Price of everything in the pool that is paid for.", POOL),
+        Metric("pool_spent_usd", "gauge", "What the pool cost since midnight UTC.", POOL),
+        Metric("pool_budget_usd_per_hour", "gauge", "What the pool may cost now; absent without a budget.", POOL),
+        Metric("pool_launches", "gauge", "Machines that were ordered in the last hour.", POOL),
+        Metric("pool_offers_short", "gauge", "Offers that could not be had, or never served.", POOL),
+        Metric("pool_quotas_reached", "gauge", "Families of offers that an account may have no more of.", POOL),
+        Metric("pool_halted", "gauge", "1 while so many are sick that none is removed or replaced, else 0.", POOL),
         Metric("pool_tick_timestamp_seconds", "gauge", "When the pool's last tick ran, Unix time.", POOL),
         Metric("pool_fleet_age_seconds", "gauge", "Age of what the provider last reported.", POOL),
         Metric("pool_error", "gauge", "1 while the pool's tick cannot decide, else 0.", POOL),
@@ -55,6 +65,12 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric("signal_absent", "gauge", "1 while the rules have nothing to read for a signal, else 0.", SIGNAL),
         Metric("alerts", "gauge", "Alerts of a pool by state.", ("pool", "severity", "state")),
         Metric("overrides", "gauge", "Overrides in force.", ("pool", "kind")),
+        Metric("marked_instances", "gauge", "Instances that are cordoned or to be replaced.", ("pool", "kind")),
+        Metric("roll_instances", "gauge", "Instances of the last roll: old ones left, and gone.", ("pool", "state")),
+        Metric("roll_state", "gauge", "1 for the state of the pool's last roll, else 0.", ("pool", "state")),
+        Metric("pool_orphans", "gauge", "Instances with our tags whose launch the journal does not know.", POOL),
+        Metric("ownerless_instances", "gauge", "Instances of a pool that no rule file in force is about.", POOL),
+        Metric("manual_changes_total", "counter", "Instances that changed without an order of ours, by how.", CHANGE),
     ),
     "Candidates": (
         Metric("shadow_wanted_replicas", "gauge", "Replicas that the active rules or the candidate ask for.", SIDE),
@@ -91,6 +107,9 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric("provider_calls_total", "counter", "Calls to a provider: observe or apply.", CALL),
         Metric("provider_failures_total", "counter", "Calls to a provider that failed or stayed unanswered.", CALL),
         Metric("provider_report_seconds", "gauge", "Time of the provider's last report.", ("provider",)),
+        Metric("provider_calls_held_total", "counter", "Calls that were not made, to spare it.", ("provider",)),
+        Metric("provider_throttled_total", "counter", "Times that it said it is called too often.", ("provider",)),
+        Metric("provider_dead", "gauge", "1 while one call at a time asks if it answers again, else 0.", ("provider",)),
     ),
     "Samples": (
         Metric("scrape_targets", "gauge", "Pages that are scraped, by whether the last scrape worked.", ("state",)),

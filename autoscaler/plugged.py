@@ -7,12 +7,13 @@ from threading import Event
 from typing import Any
 
 from autoscaler import plugins
-from autoscaler.config import Config, PlugInConfig
+from autoscaler.config import Config
+from autoscaler.configparts import PlugInConfig
 from autoscaler.errors import InputError
 from autoscaler.ports import Clock
 from autoscaler.queries import queries
 from autoscaler.ruleset import RuleSet
-from autoscaler.types import Query
+from autoscaler.types import Offer, Query
 
 
 class PlugIns:
@@ -21,7 +22,7 @@ class PlugIns:
     def __init__(self, config: Config, clock: Clock, wake: Event, rules: Callable[[], Mapping[str, RuleSet]]) -> None:
         self._config = config
         self._rules = rules
-        self._ours = {"clock": clock, "wake": wake, "queries": self._queries}
+        self._ours = {"clock": clock, "wake": wake, "queries": self._queries, "offers": self._offers}
 
     def configured(self, group: plugins.Group, given: PlugInConfig) -> Any:
         """A plug-in of the configuration. InputError names the place where its settings were written."""
@@ -41,3 +42,7 @@ class PlugIns:
     def _queries(self) -> tuple[Query, ...]:
         """What the pools in force want to know of stores that answer queries."""
         return tuple(query for rules in self._rules().values() for query in queries(rules))
+
+    def _offers(self) -> tuple[tuple[str, Offer], ...]:
+        """What the pools in force may launch; a candidate launches nothing."""
+        return tuple((pool, o) for pool, rules in self._rules().items() if not rules.shadow_of for o in rules.offers)

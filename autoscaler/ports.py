@@ -6,7 +6,7 @@ configuration schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from autoscaler.types import (
@@ -15,8 +15,11 @@ from autoscaler.types import (
     Batch,
     Fleet,
     Frame,
+    Instance,
     Moments,
     Of,
+    Offer,
+    OfferFault,
     Outcome,
     Outlook,
     Past,
@@ -129,4 +132,47 @@ class Provider(Protocol):
 
         Expected refusals come back as failed outcomes; what is not known comes back as `unknown`.
         """
+        ...
+
+
+@runtime_checkable
+class Surveying(Protocol):
+    """A provider that asks its cloud more than what it has: what can be bought where, quotas, prices."""
+
+    def survey(self) -> bool:
+        """Ask some of what is due, for a few seconds at most; whether nothing is left to ask now.
+
+        What was heard comes with the next reports, as `Fleet.standings`. Called between reports, in the thread that
+        asks for them. Raises nothing.
+        """
+        ...
+
+
+class ChecksOffers(Protocol):
+    """A provider class that can say what is wrong with an offer before anything is plugged in."""
+
+    @staticmethod
+    def offer_faults(offer: Offer) -> Iterable[OfferFault]:
+        """What cannot be meant; no call is made for it."""
+        ...
+
+
+class Adopter(Protocol):
+    """What can be done with machines of somebody else's. Calls wait for the cloud."""
+
+    def adoptable(self, pool: str, offers: Sequence[Offer]) -> Sequence[Instance]:
+        """Machines that are nobody's and are what one of the offers would launch. Raises ProviderError."""
+        ...
+
+    def take_over(self, pool: str, offers: Sequence[Offer], instances: Sequence[str]) -> None:
+        """Tags them as the pool's, or none of them; the next report has them. Raises ProviderError."""
+        ...
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A provider whose cloud has machines that nobody here ordered."""
+
+    def adopter(self) -> Adopter:
+        """Who looks for them and tags them."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 
 from autoscaler.dispatch import Dispatch
 from autoscaler.intents import merge
@@ -19,6 +19,13 @@ class Reports:
     def __init__(self, hands: Mapping[str, Dispatch]) -> None:
         self._hands = hands
         self._last: dict[str, tuple[Fleet, Split]] = {}
+        self._risen: set[str] = set()
+
+    def risen(self) -> set[str]:
+        """Pools that `changed` found more to route to in, since this was asked last: each instance rises once, so that
+        nobody has to wait for the tick that shows it to routers."""
+        found, self._risen = self._risen, set()
+        return found
 
     def of(self, rules: RuleSet, now: float) -> Fleet | None:
         """One pool's fleet over the providers of its offers; None as long as one of them has not reported.
@@ -35,6 +42,18 @@ class Reports:
         names |= {name for name, (_, pools) in self._last.items() if rules.pool in pools}
         return merge({name: self._part(name, rules.pool) for name in sorted(names)})
 
+    def heard(self) -> Set[str]:
+        """Providers that have reported."""
+        return self._last.keys()
+
+    def ownerless(self, ruled: Collection[str]) -> dict[str, tuple[Instance, ...]]:
+        """Instances of pools that none of these rules is about, by pool, as last reported."""
+        found: dict[str, tuple[Instance, ...]] = {}
+        for name, (_, pools) in self._last.items():
+            if name != SHADOW:
+                found |= {p: (*found.get(p, ()), *some) for p, some in pools.items() if p not in ruled}
+        return found
+
     def changed(self) -> set[str]:
         """Pools whose instances differ from the report before."""
         found: set[str] = set()
@@ -44,12 +63,17 @@ class Reports:
             if after is None or (before is not None and before[0] is after[0]):
                 continue
             old: Split = before[1] if before is not None else {}
-            found |= {pool for pool in old.keys() | after[1].keys() if old.get(pool) != after[1].get(pool)}
+            differ = {pool for pool in old.keys() | after[1].keys() if old.get(pool) != after[1].get(pool)}
+            self._risen |= {pool for pool in differ if _routable(after[1].get(pool, ())) - _routable(old.get(pool, ()))}
+            found |= differ
         return found
 
     def _part(self, name: str, pool: str) -> Fleet | None:
         known = self._last.get(name) or self._refresh(name)
-        return Fleet(known[0].observed_at, known[1].get(pool, ())) if known is not None else None
+        if known is None:
+            return None
+        standings = tuple(s for s in known[0].standings if s.pool == pool)
+        return Fleet(known[0].observed_at, known[1].get(pool, ()), standings=standings)
 
     def _refresh(self, name: str) -> tuple[Fleet, Split] | None:
         hand = self._hands.get(name)
@@ -63,3 +87,7 @@ class Reports:
                 pools[instance.pool].append(instance)
             known = self._last[name] = (fleet, {pool: tuple(some) for pool, some in pools.items()})
         return known
+
+
+def _routable(some: tuple[Instance, ...]) -> set[str]:
+    return {i.id for i in some if i.state == "ready" and i.address}

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autoscaler.conditions import Condition, leaves
-from autoscaler.movement import Bounds, Flap, LaunchLimits, ScaleIn, ScaleOut, WarmPool
+from autoscaler.movement import (
+    Bounds,
+    Consolidation,
+    Disruption,
+    Flap,
+    LaunchLimits,
+    Ownership,
+    ScaleIn,
+    ScaleOut,
+    WarmPool,
+)
 from autoscaler.ports import Forecaster, Policy, Threshold
 from autoscaler.types import Labels, Of, Offer, Severity
 
@@ -143,6 +153,9 @@ class RuleSet:
     flap: Flap = field(default_factory=Flap)
     launch: LaunchLimits = field(default_factory=LaunchLimits)
     warm_pool: WarmPool = field(default_factory=WarmPool)
+    disruption: Disruption = field(default_factory=Disruption)
+    consolidate: Consolidation | None = None
+    ownership: Ownership = field(default_factory=Ownership)
     shadow: str = ""
     shadow_of: str = ""
     hash: str = ""

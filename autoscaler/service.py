@@ -6,28 +6,27 @@ import threading
 from collections import ChainMap
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
-from autoscaler import __version__, plugins
+from autoscaler import __version__, choice
+from autoscaler.allhands import AllHands
 from autoscaler.api.app import create_app
 from autoscaler.api.deps import ApiDeps
 from autoscaler.api.serve import Server
 from autoscaler.board import Board
 from autoscaler.clock import SystemClock
-from autoscaler.config import Config, PlugInConfig
+from autoscaler.config import Config
 from autoscaler.counts import Counts
 from autoscaler.datalock import own
-from autoscaler.dispatch import Dispatch, Threaded, Unavailable
-from autoscaler.errors import InputError, StorageError
+from autoscaler.errors import StorageError
 from autoscaler.foresight.apart import Apart
 from autoscaler.foresight.worker import Foresight
 from autoscaler.journal import Journal
+from autoscaler.listprices import filled, unsure_prices
 from autoscaler.loop import Loop
 from autoscaler.notify import Notifier
 from autoscaler.plugged import PlugIns
-from autoscaler.rulefile.reader import Defaults
 from autoscaler.rulefile.watch import RuleBook
 from autoscaler.selfcheck import SelfCheck
 from autoscaler.shadow import Shadows
@@ -36,6 +35,7 @@ from autoscaler.store import Limits, Store
 from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
 from autoscaler.watchdog import Watchdog
 from collectors.pages.hints import how_to_get
+from providers.prices import read_prices
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Service:
         # What was begun is ended in the reverse order, by `stop` and by a beginning that fails half-way.
         with ExitStack() as ends:
             self._lock = ends.enter_context(own(config.data_dir))
-            self.rulebook = RuleBook(config.rules, Defaults(config.max_replicas, config.region or None, True))
+            self.rulebook = RuleBook(config.rules, filled(config, read_prices(config.prices), self.clock.now()))
             self.journal = Journal(f"sqlite:///{config.data_dir.absolute() / 'journal.db'}")
             ends.callback(self.journal.close)
             self.store = Store(
@@ -84,12 +84,12 @@ class Service:
             self._selfcheck = SelfCheck(
                 self.rulebook.current, self.store, self.board, self.clock, how_to_get, self.sources.problems
             )
+            self._all = AllHands(config, self.clock, self.board.wake, self.rulebook.current, self._plug_ins)
+            self.hands = self._all.hands
             self._server = self._api()
             ends.callback(self._server.stop)
-            self._providers: dict[str, Any] = {}
-            self.hands: dict[str, Dispatch] = {}
-            ends.callback(self._stop_hands)
-            self._add_hands()
+            ends.callback(self._all.stop)
+            self._all.add()
             self.notifier = Notifier([w.url for w in config.webhooks], self.clock)
             self.loop = Loop(
                 clock=self.clock,
@@ -104,6 +104,9 @@ class Service:
                 learned=self.shadows.learned,
                 saw=self.foresight.saw,
                 work=self.shadows.note,
+                by_hand=not config.shadow,
+                max_launches=config.max_launches,
+                launches_of={n: p.max_launches for n, p in config.paces.items() if p.max_launches is not None},
             )
             self._watchdog = Watchdog(self.loop.stats, self.clock)
             self._ends = ends.pop_all()
@@ -131,6 +134,8 @@ class Service:
             raise
         for fault in self.rulebook.problems:
             log.error("rule file refused", fault=str(fault))
+        for pool, problem in unsure_prices(self.rulebook):
+            log.warning("prices", pool=pool, problem=problem)
         pools = sorted(self.rulebook.current())
         log.info("started", version=__version__, api=self._server.url, pools=pools, shadow=self.config.shadow)
         if not pools:
@@ -160,13 +165,6 @@ class Service:
         self.board.wake.set()
         self._ends.close()
 
-    def _stop_hands(self) -> None:
-        for hand in self.hands.values():
-            hand.stop()
-        for provider in self._providers.values():
-            if hasattr(provider, "close"):
-                provider.close()
-
     def _close_store(self) -> None:
         try:
             self.store.close()
@@ -185,6 +183,8 @@ class Service:
 
     def _foresee(self) -> None:
         """What is learned beside the ticks; what takes the processor for long does so in a process of its own."""
+        if any(len(r.offers) > 1 for r in self.rulebook.current().values()):
+            choice.prepare()
         more = False
         while not self._stopping.wait(0.0 if more else FORESIGHT_S):
             more = self.foresight.work(self.clock.now())
@@ -196,7 +196,7 @@ class Service:
             turn += 1
             for change in (*self.rulebook.poll(), *self.shadows.poll()):
                 log.info("rules " + change.kind, pool=change.pool, file=change.file, faults=[*map(str, change.faults)])
-                self._add_hands()
+                self._all.add()
                 self.board.wake.set()
             if turn % FLUSH_EVERY == 1:
                 told = self._flush(told)
@@ -218,34 +218,6 @@ class Service:
 
     # --- parts --------------------------------------------------------------------------------------------------
 
-    def _add_hands(self) -> None:
-        """A dispatch for every provider that the configuration or a rule file names and that has none yet."""
-        configured = {p.name: p for p in self.config.providers}
-        named = {o.provider for r in self.rulebook.current().values() for o in r.offers}
-        for name in sorted((configured.keys() | named) - self.hands.keys()):
-            try:
-                if name in configured:
-                    provider = self._plug_ins.configured("providers", configured[name])
-                else:
-                    provider = self._plug_ins.plugged("providers", PlugInConfig(name))
-                self._providers[name] = provider
-            except InputError as error:
-                if name in configured:
-                    raise
-                log.error("no provider for an offer", provider=name, problem=str(error))
-                self.hands[name] = Unavailable(str(error))
-                continue
-            if self.config.shadow:
-                provider = plugins.load("providers", "shadow")(provider)
-            hand = Threaded(provider, self.clock, self._observe_s(), self.board.wake)
-            hand.start()
-            self.hands[name] = hand
-
-    def _observe_s(self) -> float:
-        """Reports are asked for twice per shortest tick, at most four times a second."""
-        ticks = [r.tick_s for r in self.rulebook.current().values()]
-        return max(0.25, min([10.0, *(t / 2 for t in ticks)]))
-
     def _api(self) -> Server:
         tokens = self.config.tokens
         deps = ApiDeps(
@@ -265,6 +237,8 @@ class Service:
             findings=self._selfcheck.findings,
             problems=lambda: (*self.store.problems(), *self.sources.refusals(), *self.shadows.problems()),
             shadows=self.shadows.views,
+            adopters=self._all.adopters,
+            withheld=self.config.shadow,
         )
         config = self.config
         return Server(create_app(deps), config.host, config.port, config.tls_cert, config.tls_key)

@@ -48,6 +48,10 @@ def _counter(name: str, unit: str, text: str) -> Metric:
     return Metric(name, unit, "counter", text)
 
 
+def _event(name: str, text: str) -> Metric:
+    return Metric(name, "seconds", "event", text)
+
+
 def _histogram(name: str, unit: str, text: str) -> Metric:
     return Metric(name, unit, "histogram", text)
 
@@ -128,7 +132,7 @@ _GPU_HEALTH = (
     _gauge("gpu_row_remap_failed", "boolean", "1 after a row remap failed"),
     _counter("gpu_xid_events_total", "events", "Driver faults by code"),
     _gauge("gpu_last_xid", "code", "Code of the last driver fault; stays until the next one"),
-    Metric("gpu_last_xid_timestamp_seconds", "seconds", "event", "When the last driver fault happened"),
+    _event("gpu_last_xid_timestamp_seconds", "When the last driver fault happened"),
     _gauge("gpu_recovery_action", "action", "What the driver says must be done: 0 nothing, up to 7"),
     _gauge("gpu_health", "state", "Verdict on one system of the GPU, as DCGM counts: 0 well, 10 warning, 20 failed"),
     _gauge("gpu_up", "boolean", "1 while the GPU answers"),
@@ -243,9 +247,18 @@ _HOST_NETWORK = (
 _HOST_SYSTEM = (
     _gauge("host_file_descriptors", "files", "Files that are open on the machine"),
     _gauge("host_file_descriptors_limit", "files", "Files that may be open on the machine"),
-    Metric("host_boot_timestamp_seconds", "seconds", "event", "When the machine was started"),
+    _event("host_boot_timestamp_seconds", "When the machine was started"),
     _gauge("host_collect_duration_seconds", "seconds", "How long one round over the machine took"),
     _counter("host_collect_errors_total", "errors", "Readings of the machine that failed or took too long, by call"),
+)
+
+_MACHINE = (
+    _event(
+        "instance_interruption_timestamp_seconds",
+        "When the cloud takes or restarts the machine, by kind; 0 = no notice",
+    ),
+    _event("instance_rebalance_timestamp_seconds", "When the cloud advised to leave this machine; 0 = no advice"),
+    _gauge("instance_notices_readable", "boolean", "1 while the cloud's metadata service answers the agent"),
 )
 
 _ALERTS = (_gauge("alert_firing", "boolean", "1 while an alert of an Alertmanager fires, 0 when it is known not to"),)
@@ -266,6 +279,7 @@ METRICS: tuple[Metric, ...] = (
     *_HOST_DISKS,
     *_HOST_NETWORK,
     *_HOST_SYSTEM,
+    *_MACHINE,
     *_ALERTS,
 )
 

@@ -13,14 +13,17 @@ Role = Literal["serving", "draining", "warm"]
 
 @dataclass(slots=True)
 class Machine:
-    """One machine. `since`: when it got its role; `ready_at`: when it has booted; `listed_at`: from when reports show
-    it. A silent one never boots. `applied`: the ids of what was done to it, so that nothing is done twice.
+    """One machine; for the warm pool it boots once before it rests.
+
+    `since`: when it got its role; `ready_at`: when it has booted; `listed_at`: from when reports show it. `action`
+    None: nobody here ordered it. A silent one never boots, a halted one was stopped by a person. `applied`: the ids of
+    what was done to it, so that nothing is done twice.
     """
 
     id: str
     pool: str
     offer: str
-    action: str
+    action: str | None
     requested_at: float
     ready_at: float
     replicas: int
@@ -30,10 +33,16 @@ class Machine:
     role: Role = "serving"
     in_flight: int = 0
     silent: bool = False
+    halted: bool = False
     applied: set[str] = field(default_factory=set)
+    made_of: str = ""
 
     def state(self, now: float) -> InstanceState:
         """How it is reported at a time."""
+        if self.halted:
+            return "warm"
+        if self.role == "warm" and now < self.ready_at:
+            return "stopping"
         if self.role != "serving":
             return self.role
         return "ready" if now >= self.ready_at and not self.silent else "pending"
@@ -48,7 +57,9 @@ class Machine:
             return 0
         role = self._role_after(action)
         aborted = 0
-        if role != self.role:
+        if self.halted and action.kind == "start":
+            self.halted, self.since, self.ready_at = False, now, now + start_s
+        elif role != self.role:
             if self.role == "warm":
                 self.ready_at = max(self.ready_at, now + start_s)
             if role == "warm":
@@ -82,6 +93,8 @@ class Machine:
             action=self.action,
             expected_at=self.ready_at,
             usd_per_hour=self.usd_per_hour,
+            made_of=self.made_of,
+            rests=self.role == "warm" and not self.halted,
         )
 
 
@@ -100,4 +113,5 @@ def ordered(action: Launch, name: str, now: float, boot_s: float, listed_at: flo
         since=now,
         role="warm" if action.into == "warm" else "serving",
         silent=silent,
+        made_of=action.offer.made_of,
     )

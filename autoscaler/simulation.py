@@ -51,6 +51,7 @@ class Simulation:
 
     provider, collector: factories, so that this module needs no provider of its own; every provider that the rules
     name is played by the one simulated provider. foreseeing: with the worker that forecasts and learns, inline.
+    by_hand: whether the service looks for changes that nobody here ordered.
     """
 
     rules: Mapping[str, RuleSet]
@@ -62,6 +63,7 @@ class Simulation:
     store: Store = field(default_factory=lambda: Store(None))
     alerts: list[Alert] = field(default_factory=list)
     foreseeing: bool = False
+    by_hand: bool = True
     foresight: Foresight | None = field(init=False, default=None)
     loop: Loop = field(init=False)
 
@@ -81,6 +83,7 @@ class Simulation:
             journal=self.journal,
             hands={name: Inline(_Share(name, whole, self.cluster), self.clock) for name in sorted(names)},
             notify=self.alerts.extend,
+            by_hand=self.by_hand,
         )
         if self.foreseeing:
             self.foresight = Foresight(lambda: self.rules, self.store, self.journal)

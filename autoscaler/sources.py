@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from autoscaler.board import Board
-from autoscaler.config import Config, Discovery, PlugInConfig
+from autoscaler.config import Config
+from autoscaler.configparts import Discovery, PlugInConfig
 from autoscaler.plugged import PlugIns
 from autoscaler.ports import Clock, Collector
 from collectors.pages.reader import Room

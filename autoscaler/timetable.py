@@ -29,8 +29,11 @@ class Timetable:
         self._ticked_at[pool] = now
         self._due_at[pool] = _next_due(pool, tick_s, now)
 
-    def due(self, now: float, rules: Mapping[str, RuleSet], touched: Set[str]) -> list[str]:
-        """Pools whose time has come, and those among `touched` that may tick early; the others of those come soon."""
+    def due(
+        self, now: float, rules: Mapping[str, RuleSet], touched: Set[str], urgent: Set[str] = frozenset()
+    ) -> list[str]:
+        """Pools whose time has come, those among `touched` that may tick early, and all that are `urgent`; the others
+        of those that were touched come soon."""
         found = []
         if self._asked_since is None:
             self._asked_since = now
@@ -39,7 +42,7 @@ class Timetable:
             ticked_at = self._ticked_at.get(pool, -r.tick_s)
             # The clock went back, or the period became shorter: nobody waits for a time that far ahead.
             adrift = at > now + r.tick_s or ticked_at > now
-            early = pool in touched and now - ticked_at >= EARLY_SHARE * r.tick_s
+            early = pool in urgent or (pool in touched and now - ticked_at >= EARLY_SHARE * r.tick_s)
             if pool in touched and not early:
                 # What came too soon after a tick is not left until the next one; that may be nearly a period away.
                 self._due_at[pool] = min(at, ticked_at + EARLY_SHARE * r.tick_s)

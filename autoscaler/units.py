@@ -139,13 +139,26 @@ def size_bytes(text: str) -> float:
 
 def usd_per_hour(text: str) -> float:
     """USD per hour of `900 USD/h`; also per day (`USD/d`)."""
+    amount, per = _money(text, "900 USD/h")
+    return amount / (1.0 if per == "h" else 24.0)
+
+
+def usd_per_day(text: str) -> float:
+    """USD per day of `12000 USD/d`; also per hour (`USD/h`)."""
+    amount, per = _money(text, "12000 USD/d")
+    return amount * (24.0 if per == "h" else 1.0)
+
+
+def _money(text: str, example: str) -> tuple[float, str]:
+    """USD, and h or d. example: what to write instead."""
+    unit = example.rsplit(" ", 1)[1]
     match = re.fullmatch(rf"([+-]?{_UNSIGNED}) ?USD/(h|d)", text)
     if match is None:
-        hint = f"{text} USD/h" if _NUMBER.fullmatch(text) else "900 USD/h"
+        hint = f"{text} {unit}" if _NUMBER.fullmatch(text) else example
         raise ValueError(f"{text!r} is not money per time; write {hint}")
     if match[1].startswith("-"):
-        raise ValueError(f"{text!r} is negative; a budget is 0 USD/h or more")
-    return float(match[1]) / (1.0 if match[2] == "h" else 24.0)
+        raise ValueError(f"{text!r} is negative; a budget is 0 {unit} or more")
+    return float(match[1]), match[2]
 
 
 def rate(text: str) -> Quantity:

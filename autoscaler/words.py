@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 
 def amount(value: float) -> str:
     """Four significant digits, or whole thousands: `0.85`, `412`, `30`, `12,345`, `1.2e-07`."""
@@ -29,3 +31,8 @@ def seconds(duration_s: float) -> str:
             parts.append(f"{left // size} {unit}")
             left %= size
     return " ".join(parts[:2]) or f"{duration_s:.2g} s"
+
+
+def instant(at: float) -> str:
+    """`2030-01-31 18:00 UTC`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

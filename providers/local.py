@@ -143,6 +143,7 @@ class LocalProvider:
             since=now,
             replicas=offer.replicas,
             usd_per_hour=offer.usd_per_hour,
+            made_of=offer.made_of,
             gpus=gpus,
             role="warm" if launch.into == "warm" else "serving",
         )

@@ -57,6 +57,7 @@ class Record:
     told: bool = False
     detail: str = ""
     applied: tuple[str, ...] = ()
+    made_of: str = ""
 
     @property
     def address(self) -> str:
@@ -98,6 +99,8 @@ class Record:
             action=self.action,
             usd_per_hour=self.usd_per_hour,
             detail=self.detail,
+            made_of=self.made_of,
+            rests=self.state == "warm",
         )
 
     def after(self, action: str, role: Role, at: float) -> Record:

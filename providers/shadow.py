@@ -19,6 +19,11 @@ class ShadowProvider:
         look: Callable[[], Fleet] = getattr(self.inner, "look", self.inner.observe)
         return look()
 
+    def survey(self) -> bool:
+        """Questions change nothing, so they are asked."""
+        survey: Callable[[], bool] = getattr(self.inner, "survey", lambda: True)
+        return survey()
+
     def apply(self, action: Action) -> Outcome:
         instance = None if isinstance(action, Launch) else action.instance
         text = f"shadow: {action.kind} was not carried out"

@@ -77,7 +77,7 @@ def account() -> Iterator[StrictMoto]:
         # moto answers every RunInstances with `pending`; EC2 with what an instance is by now.
         patch.setitem(EC2BaseResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER, ANSWERED_STATE, lambda state: state)
         yield world
-    world.wire.before = lambda form: None
+    world.wire.before, world.wire.arrived = (lambda form: None), (lambda operation: None)
 
 
 def provider(world: StrictMoto, **settings: Any) -> AwsProvider:

@@ -303,10 +303,10 @@ def test_a_pool_that_was_never_judged_makes_the_service_unready(world: ApiWorld)
 
 
 def test_a_journal_that_cannot_be_written_makes_the_service_unready_and_overrides_503(world: ApiWorld) -> None:
-    with world.deps.journal._engine.connect() as db:
+    with world.deps.journal._db.engine.connect() as db:
         db.exec_driver_sql("PRAGMA query_only = ON")
         db.detach()
-    world.deps.journal._engine.dispose()
+    world.deps.journal._db.engine.dispose()
     file = world.rules_file.parent / "journal.db"
     file.write_bytes(b"not a database" * 1000)
     for extra in ("journal.db-wal", "journal.db-shm"):

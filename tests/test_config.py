@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from autoscaler import plugins
-from autoscaler.config import Config, Target, is_loopback, is_url
+from autoscaler.config import Config, is_loopback
 from autoscaler.configdocs import EXAMPLE, reference
 from autoscaler.configfile import read_config
 from autoscaler.configmodel import Settings
+from autoscaler.configparts import Target, is_url
 from autoscaler.errors import InputError
+from autoscaler.pacing import USUAL, Pace
 from autoscaler.tokens import digest
 
 SECRET = "a-secret-of-sixteen-or-more"
@@ -73,6 +75,10 @@ def test_every_setting_of_a_file_reaches_the_value(tmp_path: Path) -> None:
         max_text: 64MiB
         history: 2d
         retention: 14d
+        max_launches: 20
+        paces:
+          aws: {max_launches: 5, calls_per_second: 2.5, burst: 20, parallel: 10}
+          local: {}
         shadow: true
         log_format: json
     """
@@ -91,6 +97,8 @@ def test_every_setting_of_a_file_reaches_the_value(tmp_path: Path) -> None:
     assert config.collectors[0].folder == tmp_path, "what a plug-in's relative paths start from"
     assert (config.max_replicas, config.region, config.shadow, config.log_format) == (8, "us-east-1", True, "json")
     assert (config.raw_window_s, config.history_s, config.retention_days) == (1800.0, 172800.0, 14)
+    assert config.max_launches == 20
+    assert config.paces == {"aws": Pace(2.5, 20, 10, 5), "local": USUAL}
     assert (config.max_series, config.series_per_pool, config.max_text_bytes) == (40_000, 30_000, 64 << 20)
 
 
@@ -238,6 +246,17 @@ WRONG = [
         "targets: [{url: 'http://[x', labels: {pool: a}}]",
         ["config.yaml:1:17: targets[0].url: 'http://[x' is not a page; write http://HOST:PORT/metrics"],
         id="a target that is no page",
+    ),
+    pytest.param(
+        "paces:\n  aws: {calls_per_second: 0, burst: 0, parallel: 900, calls: 3}",
+        [
+            "config.yaml:2:27: paces.aws.calls_per_second: '0' is not between 0.01 and 10000; 20 is the default",
+            "config.yaml:2:37: paces.aws.burst: '0' is not between 1 and 500; leave it out for the default",
+            "config.yaml:2:50: paces.aws.parallel: '900' is not between 1 and 500; leave it out for the default",
+            "config.yaml:2:55: paces.aws.calls: is not a setting; "
+            "known are max_launches, calls_per_second, burst, parallel",
+        ],
+        id="paces that nobody can keep",
     ),
     pytest.param(
         "targets: [{url: 'http://h/metrics'}]",

@@ -11,6 +11,8 @@ import pytest
 from autoscaler.clock import SimClock, SystemClock
 from autoscaler.dispatch import Inline, Threaded, Unavailable
 from autoscaler.errors import CapacityError, CredentialsError, ThrottledError, UnreachableError
+from autoscaler.gate import Gate
+from autoscaler.pacing import USUAL
 from autoscaler.types import Action, Fleet, Launch, Outcome
 from tests.worlds import NOW, OFFER, instance
 
@@ -164,6 +166,66 @@ def test_an_older_report_never_replaces_a_newer_one(threaded: Callable[[Scripted
     there = hand.fleet()
     assert there is not None
     assert there.observed_at == NOW + 10
+
+
+def test_fifty_orders_are_asked_for_at_the_same_time() -> None:
+    """Each call ends only when all fifty have begun."""
+    together = threading.Barrier(50)
+
+    def slow(action: Action) -> Outcome:
+        together.wait(30)
+        return Outcome(action.id, action.pool, "accepted", NOW)
+
+    provider, clock = Scripted(act=slow), SystemClock()
+    hand = Threaded(provider, clock, 60.0, threading.Event(), USUAL.parallel, Gate(USUAL, clock, "sim"))
+    hand.start()
+    done: list[Outcome] = []
+
+    def ended() -> bool:
+        done.extend(hand.outcomes())
+        return len(done) == 50
+
+    try:
+        hand.submit([order(n, clock.now() + 100) for n in range(50)])
+        wait_for(ended)
+    finally:
+        together.abort()
+        hand.stop()
+    assert {o.status for o in done} == {"accepted"}
+    assert hand.calls().applied == 50
+    assert hand.calls().observed < 50, "what ends together shares a report"
+    assert hand.calls().held == 0
+
+
+def test_calls_that_end_together_share_a_report(threaded: Callable[[Scripted], Threaded]) -> None:
+    """While one look is under way, however many calls end, one more look follows it."""
+    looking, go_on = threading.Event(), threading.Event()
+    looks: list[int] = []
+    provider = Scripted()
+    clock = SystemClock()
+    hand = Threaded(provider, clock, 3600.0, threading.Event(), workers=20)
+    hand.start()
+    wait_for(hand.fleet)
+
+    def look() -> Fleet:
+        looks.append(1)
+        looking.set()
+        go_on.wait(30)
+        return Fleet(clock.now(), (instance(1),))
+
+    provider.look = look
+    try:
+        far = clock.now() + 100
+        hand.submit([order(0, far)])
+        wait_for(looking.is_set)
+        hand.submit([order(n, far) for n in range(1, 20)])
+        wait_for(lambda: len(provider.applied) == 20 and not hand._under_way)
+        go_on.set()
+        wait_for(lambda: not hand._looking)
+    finally:
+        go_on.set()
+        hand.stop()
+    assert len(looks) == 2
 
 
 def test_of_a_call_that_came_too_late_nothing_is_known() -> None:

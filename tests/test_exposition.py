@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoscaler.board import Board, PoolView
+from autoscaler.board import Board, Ownerless, PoolView
 from autoscaler.clock import SimClock
 from autoscaler.counts import Counts
 from autoscaler.dispatch import Calls
 from autoscaler.exposition import Moment, render
 from autoscaler.foresight.forecasts import Counts as Forecasts
 from autoscaler.loop import Stats
+from autoscaler.movement import Bounds
 from autoscaler.notify import ReceiverStatus
 from autoscaler.ownmetrics import METRICS, reference
 from autoscaler.ruleset import Signal
 from autoscaler.shadow import Account, ShadowView, Side
 from autoscaler.store import Store
-from autoscaler.types import Alert, Capacity, Decision, Fleet, LeadTime, Learned, Outlook, Override, Reading, Reason
+from autoscaler.types import (
+    Alert,
+    Capacity,
+    Decision,
+    Fleet,
+    LeadTime,
+    Learned,
+    Mark,
+    Memory,
+    Outlook,
+    Override,
+    Plan,
+    Quota,
+    Reading,
+    Reason,
+    Rolling,
+    Shortage,
+    Spending,
+)
 from collectors.push import Push
 from tests.apiworld import Page, some_fleet
 from tests.peers.programs import program
-from tests.worlds import NOW, rules
+from tests.worlds import NOW, instance, rules, settled
 
 READINGS = {
     "load": Reading(NOW - 5, 35.0, "fresh"),
@@ -74,16 +94,40 @@ SHADOWED = ShadowView(
 def full_board() -> Board:
     board = Board()
     ahead = (*rules().signals, Signal("ahead", forecast="load", ahead_s=600.0))
-    board.publish(PoolView(rules(signals=ahead), NOW - 2, DECISION, None, some_fleet(), ALERTS))
+    planned = Plan("chat", 8, warm=2)
+    bounded = rules(signals=ahead, bounds=Bounds(0, 20, usd_per_hour=50.0))
+    memory = replace(
+        settled(5),
+        launches=((NOW - 4000, 9), (NOW - 60, 2)),
+        shortages={"sim/small": Shortage("sim/small", NOW + 60, 1, NOW)},
+        quotas={
+            "aws/p5": Quota("aws/p5", "aws/p5", 4, 4, NOW, NOW),
+            "aws/g5": Quota("aws/g5", "aws/g5", 4, 5, NOW, NOW),
+        },
+        spending=Spending(int(NOW // 86400), 12.5, NOW, 10.0),
+        halted_since=NOW - 60,
+    )
+    board.publish(PoolView(bounded, NOW - 2, DECISION, planned, some_fleet(), ALERTS, memory=memory))
     return board
 
 
 def full_counts() -> Counts:
     return Counts(
         loop=Stats(
-            ticks=7, failures=1, journal_failures=2, last_pass_s=0.004, slowest_pass_s=0.5, late_s=0.1, journal_s=0.002
+            ticks=7,
+            failures=1,
+            journal_failures=2,
+            last_pass_s=0.004,
+            slowest_pass_s=0.5,
+            late_s=0.1,
+            journal_s=0.002,
+            by_hand=Counter({("chat", "removed"): 2}),
         ),
-        providers={"local": Calls(observed=9, observe_failures=1, applied=3, apply_failures=2, observe_s=0.05)},
+        providers={
+            "local": Calls(
+                observed=9, observe_failures=1, applied=3, apply_failures=2, observe_s=0.05, held=4, dead=True
+            )
+        },
         store=Store(None).stats(),
         receivers=(ReceiverStatus("https://hooks.example", queued=1, delivered=5, dropped=2),) * 2,
         targets=(Page("http://a/metrics", True, rejected=3), Page("http://b/metrics", False, duration_s=3.0)),
@@ -103,6 +147,7 @@ def test_pools_show_wanted_ready_pending_draining_and_their_bounds() -> None:
         "pending_replicas": 1.0,
         "draining_replicas": 1.0,
         "warm_replicas": 0.0,
+        "warm_wanted_replicas": 2.0,
         "failed_replicas": 0.0,
         "min_replicas": 0.0,
         "max_replicas": 20.0,
@@ -111,6 +156,12 @@ def test_pools_show_wanted_ready_pending_draining_and_their_bounds() -> None:
         "fleet_age_seconds": 0.0,
         "error": 0.0,
         "held": 1.0,
+        "spent_usd": 12.5,
+        "budget_usd_per_hour": 50.0,
+        "launches": 2.0,
+        "offers_short": 1.0,
+        "quotas_reached": 1.0,
+        "halted": 1.0,
     }.items() <= shown.items()
     assert found["sigmascale_decisions_total", ("chat",)] == 8.0
 
@@ -170,6 +221,9 @@ def test_alerts_and_overrides_are_counted_by_what_they_are() -> None:
         ("provider_failures_total", ("local", "observe"), 1.0),
         ("provider_failures_total", ("local", "apply"), 2.0),
         ("provider_report_seconds", ("local",), 0.05),
+        ("provider_calls_held_total", ("local",), 4.0),
+        ("provider_throttled_total", ("local",), 0.0),
+        ("provider_dead", ("local",), 1.0),
         ("scrape_targets", ("up",), 1.0),
         ("scrape_targets", ("down",), 1.0),
         ("scrape_duration_max_seconds", (), 3.0),
@@ -210,7 +264,11 @@ def test_nothing_that_is_imagined_counts_in_a_sum_over_pools() -> None:
 
 def test_every_metric_of_the_table_is_filled_by_a_full_service() -> None:
     overrides = (Override("o", "chat", "pin", NOW + 60, "ada", "test", 3),)
-    found = {name for name, _ in page(full_board(), full_counts(), overrides=overrides)}
+    marks = (Mark("chat-1", "chat", "cordon", NOW + 60, "ada", "test"),)
+    board = full_board()
+    board.publish(replace(board.pools()["chat"], rolling=Rolling("r", gone=1, old=("chat-2",)), memory=Memory()))
+    board.ownerless = {"old": Ownerless("old", (instance(9),), "left as it is")}
+    found = {name for name, _ in page(board, full_counts(), overrides=overrides, marks=marks)}
     assert found == {metric.full_name for metric in METRICS}
 
 

@@ -119,8 +119,8 @@ def test_a_drained_instance_is_terminated_when(changes: dict[str, object], done:
 
 def test_what_failed_or_never_became_ready_is_removed_and_replaced() -> None:
     slow = instance(7, "pending", requested_at=NOW - 901)
-    there = Fleet(NOW, (instance(1), instance(6, "failed"), slow))
-    assert kinds(actions(2, there)) == ["terminate chat-6", "terminate chat-7", "launch"]
+    there = Fleet(NOW, (*(instance(n) for n in range(8, 17)), instance(6, "failed"), slow))
+    assert kinds(actions(10, there)) == ["terminate chat-6", "terminate chat-7", "launch"]
 
 
 def test_a_shortage_moves_on_to_the_next_offer_and_probes_with_one() -> None:
@@ -154,10 +154,11 @@ def test_the_budget_is_in_dollars_and_stops_growth_with_a_reason() -> None:
     assert "would pass 11 USD/h" in made.reasons[-1].text
 
 
-def test_cheapest_counts_per_replica_and_listed_takes_the_first() -> None:
+def test_cheapest_counts_over_the_need_and_listed_takes_the_first() -> None:
     big = Offer("sim", "big", replicas=8, usd_per_hour=12.0)
     r = rules(offers=(OFFER, big))
-    assert [a.offer.type for a in actions(5, fleet(4), r) if isinstance(a, Launch)] == ["big"]
+    assert [a.offer.type for a in actions(5, fleet(4), r) if isinstance(a, Launch)] == ["small"], "2 USD/h against 12"
+    assert [a.offer.type for a in actions(11, fleet(4), r) if isinstance(a, Launch)] == ["big"], "12 USD/h against 14"
     listed = replace(r, choose="listed")
     assert [a.offer.type for a in actions(5, fleet(4), listed) if isinstance(a, Launch)] == ["small"]
 
@@ -214,6 +215,19 @@ def test_one_pass_launches_at_most_so_many_over_all_pools() -> None:
     assert admit([Plan("chat", 1)], 7) == (Plan("chat", 1),)
 
 
+def test_one_pass_launches_at_most_so_many_of_one_provider_and_the_others_go_on() -> None:
+    there = Offer("aws", "p5", usd_per_hour=2.0)
+    ours = plan(rules(offers=(there,)), decided(9), world(0.0), settled(9))
+    others = plan(rules(), decided(9), world(0.0), settled(9))
+    first, second, third = admit([ours, others, ours], 50, {"aws": 3})
+    assert [sum(isinstance(a, Launch) for a in p.actions) for p in (first, second, third)] == [3, 5, 0]
+    assert first.reasons[-1].text == "2 launches wait: at most 3 of aws in one pass over all pools"
+    assert sum(r.source == "launch" for r in first.reasons) == 3
+    assert second == others
+    both = admit([ours, others], 4, {"aws": 3})[1]
+    assert both.reasons[-1].text == "4 launches wait: at most 4 in one pass over all pools"
+
+
 STATES = st.sampled_from(["pending", "ready", "draining", "warm", "failed", "stopping"])
 
 
@@ -229,7 +243,9 @@ def test_a_plan_never_leaves_fewer_replicas_than_wanted_if_they_were_there(
     some: list[Instance] = [instance(n, s, replicas=k) for n, (s, k) in enumerate(machines)]  # type: ignore[arg-type]
     there = Fleet(NOW, tuple(some))
     r = rules(
-        offers=(Offer("sim", "small", replicas=size),), bounds=Bounds(0, 100), launch=LaunchLimits(register_s=1e9)
+        offers=(Offer("sim", "small", replicas=size),),
+        bounds=Bounds(0, 100),
+        launch=LaunchLimits(register_s=1e9, sick_ratio=1.0, repair_ratio=1.0),
     )
     made = plan(r, decided(want), world(0.0, there=there), settled(want))
     gone = {a.instance for a in made.actions if isinstance(a, Operate) and a.kind in ("drain", "terminate")}

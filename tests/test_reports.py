@@ -133,3 +133,17 @@ def test_a_tick_sees_the_newest_report_that_was_looked_at() -> None:
 )
 def test_rules_without_offers_ask_every_provider(told: dict[str, Told | None], expected: list[str] | None) -> None:
     assert of(heard(**told), rules(offers=())) == expected
+
+
+def test_a_pool_with_more_to_route_to_is_told_once_and_one_with_less_is_not() -> None:
+    told = Told(listed(CHAT))
+    reports = heard(sim=told)
+    reports.changed()
+    assert reports.risen() == {"chat"}
+    assert reports.risen() == set()
+    told.report = listed(replace(CHAT, state="draining"), at=NOW + 5)
+    reports.changed()
+    assert reports.risen() == set()
+    told.report = listed(CHAT, at=NOW + 10)
+    reports.changed()
+    assert reports.risen() == {"chat"}

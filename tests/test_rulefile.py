@@ -105,7 +105,8 @@ def test_every_section_reaches_its_value() -> None:
         "scale_in: {tolerance: 0.2, rate: {replicas: 3, percent: 5%, per: 2m}, cool_off: 1m, settle: 2s,\n"
         "           victim: newest, by: 2, to_zero_after: 10m}\n"
         "flap: {moves: 6, per: 30m}\n"
-        "launch: {limit: 1m, register: 2m, shortage: 10s, shortage_max: 1m, shortage_reset: 1h, per_hour: 30}\n"
+        "launch: {limit: 1m, register: 2m, shortage: 10s, shortage_max: 1m, shortage_reset: 1h, per_hour: 30,\n"
+        "         shortage_most: 4, quota: 30m, sick_count: 5, sick_share: 50%, repair_share: 0.3}\n"
         "warm_pool: {min: 2, state: running}\n"
     )
     assert (rules.priority, rules.tick_s, rules.utilisation_target) == (-3, 5.0, 0.75)
@@ -123,7 +124,7 @@ def test_every_section_reaches_its_value() -> None:
         to_zero_after_s=600.0,
     )
     assert dataclasses.astuple(rules.flap) == (6, 1800.0)
-    assert dataclasses.astuple(rules.launch) == (60.0, 120.0, 10.0, 60.0, 3600.0, 30)
+    assert dataclasses.astuple(rules.launch) == (60.0, 120.0, 10.0, 60.0, 3600.0, 30, 4, 1800.0, 0.5, 5, 0.3)
     assert rules.warm_pool == WarmPool(2, "fixed", "running")
     assert rules_of("scale_out: {burst: {ratio: 3}}").scale_out.burst == BurstGuard(30.0, 3.0, 60.0)
 
@@ -264,18 +265,24 @@ def test_two_tests_that_differ_only_in_their_lookback_have_keys_of_their_own() -
     assert len(keys) == 2
 
 
+def test_budgets_of_an_hour_and_a_day_reach_the_bounds() -> None:
+    text = "pool: chat\nlimits: {max: 9, budget: 90 USD/h, budget_per_day: 1200 USD/d, on_exceeded: shrink}\n"
+    rules = read_rules(text, defaults=Defaults())
+    assert dataclasses.astuple(rules.bounds) == (1, 9, 90.0, 1200.0, "shrink")
+
+
 def test_offers_are_expanded_and_carry_the_providers_own_settings() -> None:
     rules = rules_of(
         "replica: {gpus: 0}\noffers:\n  choose: listed\n  from:\n"
         "    - local: {command: [python, -m, 'my worker'], ready: /ok, gpus: 0, env: {A: b}, lead_time: 8s,\n"
         "              price: 3.67 USD/h}\n"
-        "    - aws: {types: [x1, x2], zones: [a, b], purchase: reserved, replicas: 3}\n",
+        "    - aws: {types: [x1, x2], zones: [a, b], purchase: spot, replicas: 3, gpus: 4}\n",
         region="eu-1",
     )
     local, *cloud = rules.offers
     settings_ = (("command", "python -m 'my worker'"), ("env.A", "b"), ("gpus", "0"), ("ready", "/ok"))
     assert local == Offer("local", "process", usd_per_hour=3.67, lead_time_s=8.0, settings=settings_)
-    assert [o.key for o in cloud] == [f"aws/{t}/eu-1/{z}/reserved" for t in ("x1", "x2") for z in ("a", "b")]
+    assert [o.key for o in cloud] == [f"aws/{t}/eu-1/{z}/spot" for t in ("x1", "x2") for z in ("a", "b")]
     assert {o.replicas for o in cloud} == {3}
 
 

@@ -83,3 +83,11 @@ def test_the_next_tick_is_always_later_than_the_last(tick_s: float, now: float, 
         timetable.ticked(pool, tick_s, now)
         assert now < timetable.next_at(now) <= now + tick_s * (1 + 1e-6)
         now = timetable.next_at(now)
+
+
+def test_an_urgent_pool_ticks_at_once_however_near_its_last_tick_is() -> None:
+    table = Timetable()
+    table.ticked("chat", 15.0, 100.0)
+    pool = {"chat": rules(tick_s=15.0)}
+    assert table.due(100.1, pool, {"chat"}) == []
+    assert table.due(100.1, pool, {"chat"}, {"chat"}) == ["chat"]

@@ -25,11 +25,9 @@ def list_alerts(
 ) -> Alerts:
     """Alerts that are not inactive, firing ones first, the newest first among equals."""
     found = [
-        alert
-        for name, view in deps.board.pools().items()
-        if pool is None or pool == name
-        for alert in view.alerts
-        if alert.state == state or (state is None and alert.state != "inactive")
+        alert for name, view in deps.board.pools().items() if pool is None or pool == name for alert in view.alerts
     ]
+    found += [o.alert for o in deps.board.ownerless.values() if o.alert is not None and pool in (None, o.pool)]
+    found = [a for a in found if a.state == state or (state is None and a.state != "inactive")]
     order = {"firing": 0, "pending": 1, "resolved": 2, "inactive": 3}
     return Alerts(alerts=sorted(found, key=lambda a: (order[a.state], -a.since, a.key))[:limit])

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from autoscaler.api import alerts, decisions, front, health, learned, overrides, pools, push, rules, shadows, signals
+from autoscaler.api import (
+    alerts,
+    decisions,
+    front,
+    health,
+    learned,
+    offers,
+    operations,
+    overrides,
+    ownership,
+    pools,
+    push,
+    rollbacks,
+    rolls,
+    rules,
+    shadows,
+    signals,
+)
 from autoscaler.api.auth import require
 from autoscaler.api.bodies import BodyLimit
 from autoscaler.api.deps import PREFIX, ApiDeps
@@ -41,7 +58,23 @@ def create_app(deps: ApiDeps) -> FastAPI:
     readable = APIRouter(
         prefix=PREFIX, responses=documented(422), dependencies=[Depends(require("viewer")), Depends(known_only)]
     )
-    for part in (pools, shadows, decisions, signals, learned, overrides, rules, alerts, push, health):
+    for part in (
+        pools,
+        shadows,
+        decisions,
+        signals,
+        learned,
+        offers,
+        overrides,
+        ownership,
+        operations,
+        rolls,
+        rollbacks,
+        rules,
+        alerts,
+        push,
+        health,
+    ):
         readable.include_router(part.router)
     app.include_router(readable)
     app.include_router(push.otlp)

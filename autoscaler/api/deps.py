@@ -13,7 +13,7 @@ from autoscaler.board import Board, PoolView
 from autoscaler.counts import Counts
 from autoscaler.foresight.worker import Foresight
 from autoscaler.journal import Journal
-from autoscaler.ports import Clock, Receiver
+from autoscaler.ports import Adopter, Clock, Receiver
 from autoscaler.presence import Finding
 from autoscaler.rulefile.reader import Defaults
 from autoscaler.rulefile.watch import RuleBook
@@ -31,6 +31,7 @@ class ApiDeps:
     counts: what the parts of the service count now. local_file: where the local token can be read, for messages.
     defaults: what fills rule files, for checking new ones. findings: what is wrong with signals, by pool. problems: of
     disks and limits. foresight: what is known besides signals; None = nothing is. shadows: candidates, by active pool.
+    adopters: who gives machines of others to pools, by provider. withheld: the service acts on nothing.
     """
 
     board: Board
@@ -50,6 +51,8 @@ class ApiDeps:
     receiver: Receiver | None = None
     foresight: Foresight | None = None
     shadows: Callable[[], Mapping[str, ShadowView]] = dict
+    adopters: Callable[[], Mapping[str, Adopter]] = dict
+    withheld: bool = False
 
 
 async def of_request(request: Request) -> ApiDeps:

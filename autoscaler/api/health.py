@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Response
 
+from autoscaler.api import offers
 from autoscaler.api.auth import Viewer
 from autoscaler.api.deps import ApiDeps, Deps
 from autoscaler.api.models import Health, Readiness, Target, Targets
+from autoscaler.api.operations import in_force
 from autoscaler.api.problems import documented
 from autoscaler.errors import StorageError
 from autoscaler.exposition import Moment, render
@@ -42,7 +44,9 @@ def readyz(deps: Deps, response: Response) -> Readiness:
     reasons = list(not_ready(deps))
     response.status_code = 503 if reasons else 200
     found = [f for _, some in sorted(deps.findings().items()) for f in some]
-    warnings = [*deps.problems(), *(f"pool {f.pool}, signal {f.signal}: {f.text}" for f in found)][:MAX_WARNINGS]
+    alone = [o.text for _, o in sorted(deps.board.ownerless.items()) if o.release is None]
+    about = [f"pool {f.pool}, signal {f.signal}: {f.text}" for f in found]
+    warnings = [*deps.problems(), *alone, *offers.problems(deps), *about][:MAX_WARNINGS]
     if not warnings:
         return Readiness(ready=not reasons, reasons=reasons)
     return Readiness(ready=not reasons, reasons=reasons, warnings=warnings)
@@ -56,7 +60,8 @@ def readyz(deps: Deps, response: Response) -> Readiness:
 def metrics(deps: Deps, _: Viewer) -> Response:
     """The service's own metrics in Prometheus's text format; docs/metrics.md lists them."""
     now = deps.clock.now()
-    moment = Moment(now, deps.version, deps.journal.overrides(now), len(deps.rulebook.problems))
+    problems, marks = len(deps.rulebook.problems), in_force(deps)
+    moment = Moment(now, deps.version, deps.journal.overrides(now), problems, marks)
     page = render(deps.board, deps.counts(), moment)
     return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 

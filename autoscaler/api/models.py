@@ -8,6 +8,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from autoscaler.api.learned_models import LearnedView
+from autoscaler.api.operations_models import MarkView
 from autoscaler.types import Alert, Decision, Instance, Override, Plan, Quality
 
 Instant = Annotated[float, Query(ge=0, le=1e11, allow_inf_nan=False, description="Unix seconds")]
@@ -31,6 +32,7 @@ class PoolSummary(BaseModel):
     pending: int | None
     draining: int | None
     warm: int | None
+    warm_wanted: int | None = Field(description="what the warm pool should hold, null = there is none")
     failed: int | None
     min: int
     max: int
@@ -38,6 +40,9 @@ class PoolSummary(BaseModel):
     fleet_observed_at: float | None
     alerts_firing: int
     overrides: int
+    cordoned: int = Field(description="instances that people took out of service")
+    replacing: int = Field(description="instances that are to be replaced, by a roll too")
+    roll: str = Field(description="how the pool's last roll stands, empty when there was none")
     next_change_at: float | None
     headline: str = Field(description="the last decision in one sentence")
     error: str = Field(description="why the last tick could not decide, empty when it did")
@@ -51,6 +56,7 @@ class PoolDetail(PoolSummary):
     instances: list[Instance]
     plan: Plan | None
     overrides_in_force: list[Override]
+    marks: list[MarkView] = Field(description="cordons and replacements in force")
 
 
 class Pools(BaseModel):

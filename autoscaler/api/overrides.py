@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Path, Query
 
-from autoscaler import units
 from autoscaler.api.auth import Operator
 from autoscaler.api.deps import Deps, View
+from autoscaler.api.ends import end_of
 from autoscaler.api.models import OverrideIn, Overrides
 from autoscaler.api.problems import Problem, documented
-from autoscaler.explain import clock_text
 from autoscaler.ruleset import RuleSet
 from autoscaler.types import Override
-
-LONGEST_S = 30 * 86400.0
-"""An override that should last longer belongs into the rule file, where the next person looks for it."""
-
-LAST_INSTANT = 253402300799.0
-"""The end of the year 9999: nothing after it can be shown as a date."""
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["overrides"], responses=documented(401, 403, 404, 422, 503))
@@ -43,7 +35,7 @@ def put_override(view: View, deps: Deps, caller: Operator, override_id: Override
     """Set an override, or replace the one of this name. A tick runs at once, so that it acts now."""
     now = deps.clock.now()
     faults: list[tuple[str, str]] = []
-    until = _end(body, now, faults)
+    until = end_of(body.until, body.for_, now, faults)
     _check_shape(body, view.rules, faults)
     if faults:
         raise Problem(422, "; ".join(f"{where}: {text}" for where, text in faults), faults)
@@ -90,41 +82,6 @@ def end_override(
         raise Problem(404, f"pool {pool!r} has no override {override_id!r}; {hint}")
     log.info("override ended", pool=pool, id=override_id, author=author, reason=reason, token=caller.name)
     deps.board.wake.set()
-
-
-def _end(body: OverrideIn, now: float, faults: list[tuple[str, str]]) -> float:
-    if (body.until is None) == (body.for_ is None):
-        both = "are both given" if body.until is not None else "are both missing"
-        faults.append(("until", f'until and for {both}; give one, such as "for": "2h"'))
-        return now
-    where = "until" if body.for_ is None else "for"
-    try:
-        until = _instant(body.until) if body.for_ is None else now + units.duration_s(body.for_)
-    except ValueError as error:
-        faults.append((where, str(error)))
-        return now
-    if until <= now:
-        rule = f"the end {clock_text(until)} is not after now ({clock_text(now)}); give a later one"
-        faults.append((where, rule))
-    elif until > now + LONGEST_S:
-        rule = f"the end {clock_text(until)} is more than 30 days away; end it earlier, or change the rule file"
-        faults.append((where, rule))
-    return until
-
-
-def _instant(value: float | str | None) -> float:
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"{value[:60]!r} is not a time; write 2030-01-31T18:00:00Z or Unix seconds") from None
-        if moment.tzinfo is None:
-            raise ValueError(f"{value!r} names no time zone; add Z for UTC or an offset such as +08:00")
-        value = moment.timestamp()
-    assert value is not None
-    if not 0 <= value <= LAST_INSTANT:
-        raise ValueError(f"{value!r} is not a time of this age; write Unix seconds such as 1900000000")
-    return value
 
 
 def _check_shape(body: OverrideIn, rules: RuleSet, faults: list[tuple[str, str]]) -> None:

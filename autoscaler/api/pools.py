@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from autoscaler.api import operations
 from autoscaler.api.deps import ApiDeps, Deps, View
 from autoscaler.api.models import EndpointGroup, PoolDetail, Pools, PoolSummary, RulesInForce
 from autoscaler.api.problems import Problem, documented
@@ -28,6 +29,7 @@ def show_pool(view: View, deps: Deps) -> PoolDetail:
         instances=list(view.fleet.instances) if view.fleet is not None else [],
         plan=view.plan,
         overrides_in_force=[o for o in deps.journal.overrides(deps.clock.now()) if o.pool == view.rules.pool],
+        marks=[operations.shown(m, view) for m in operations.in_force(deps, view.rules.pool)],
     )
 
 
@@ -51,6 +53,7 @@ def summary(view: PoolView, deps: ApiDeps) -> PoolSummary:
     """A pool in one row."""
     decision, fleet, rules = view.decision, view.fleet, view.rules
     in_force = [o for o in deps.journal.overrides(deps.clock.now()) if o.pool == rules.pool]
+    marks, rolling = operations.in_force(deps, rules.pool), view.rolling
 
     def count(state: InstanceState) -> int | None:
         return None if fleet is None else fleet.count(state)
@@ -64,6 +67,7 @@ def summary(view: PoolView, deps: ApiDeps) -> PoolSummary:
         pending=count("pending"),
         draining=count("draining"),
         warm=count("warm"),
+        warm_wanted=view.plan.warm if view.plan is not None else None,
         failed=count("failed"),
         min=rules.bounds.min,
         max=rules.bounds.max,
@@ -71,6 +75,9 @@ def summary(view: PoolView, deps: ApiDeps) -> PoolSummary:
         fleet_observed_at=fleet.observed_at if fleet is not None else None,
         alerts_firing=sum(alert.state == "firing" for alert in view.alerts),
         overrides=len(in_force),
+        cordoned=sum(m.kind == "cordon" for m in marks),
+        replacing=sum(m.kind == "replace" for m in marks) + (len(rolling.leaving) if rolling is not None else 0),
+        roll=f"{rolling.state}: {rolling.text}" if rolling is not None else "",
         next_change_at=decision.next_change_at if decision is not None else None,
         headline=headline(decision) if decision is not None else "",
         error=view.error,

@@ -12,8 +12,9 @@ INTRODUCTION = """\
 `GET /api/v1/openapi.json` is the complete description; this page is made from it by `make docs`, do not edit.
 
 - **Who may**: with a tokens file every path but `/healthz` and `/readyz` needs `Authorization: Bearer TOKEN`. Roles:
-  viewer reads, operator also sets and ends overrides, admin may do both. Without a tokens file the service listens on
-  loopback only, everybody on the machine may read, and a change needs the token in `DATA_DIR/token`.
+  viewer reads; operator also sets overrides, cordons, replaces, rolls and rolls back; admin may do all. Without a
+  tokens file the service listens on loopback only, everybody on the machine may read, and a change needs the token in
+  `DATA_DIR/token`.
 - **Errors** are RFC 9457 problem details (`application/problem+json`); `detail` says what to do, `errors` lists all
   faults.
 - **Units**: Unix seconds, ratios from 0 to 1, USD per hour. null means unknown, which is never zero.

@@ -21,6 +21,7 @@ from autoscaler.foresight.worker import Foresight
 from autoscaler.journal_learned import Unread
 from autoscaler.ledger import Fleeting
 from autoscaler.loop import Loop
+from autoscaler.movement import WarmPool
 from autoscaler.ruleset import RuleSet
 from autoscaler.store import Store
 from autoscaler.timetable import phase_s
@@ -114,6 +115,7 @@ def backtest(
         hands={PROVIDER: Inline(world, clock)},
         decide=record.decide,
         max_launches=setting.high,
+        by_hand=False,
     )
     at_s = ticks_of(trace, setting.tick_s)
     if decide is engine:
@@ -132,13 +134,14 @@ def backtest(
 
 
 def ruled(rules: RuleSet, setting: Setting) -> RuleSet:
-    """The rules as they are played: one offer in place of the file's, at the price of its first."""
+    """The rules as they are played: one offer in place of the file's, at the price of its first, and nothing warm."""
     price = rules.offers[0].usd_per_hour / rules.offers[0].replicas if rules.offers else 0.0
     return replace(
         rules,
         bounds=replace(rules.bounds, min=setting.low, max=setting.high),
         capacity=setting.capacity,
         tick_s=setting.tick_s,
+        warm_pool=WarmPool(),
         offers=(Offer(PROVIDER, "replica", usd_per_hour=price, lead_time_s=setting.boot_s),),
     )
 

@@ -24,6 +24,7 @@ from autoscaler.ruleset import RuleSet
 from autoscaler.trace import Trace, load_trace
 from autoscaler.words import amount
 from autoscaler.words import seconds as span
+from providers.prices import read_prices
 
 MAX_TICKS = 3_000_000
 DEFAULT_TICK_S = 15.0
@@ -52,7 +53,8 @@ class Asked:
 def run(asked: Asked, as_json: bool) -> None:
     """Plays what was asked for, writes its files and prints the result. Raises InputError for what cannot be."""
     trace = load_trace(asked.trace, asked.column)
-    rules = read_rules(asked.rules, defaults=Defaults(asked.high, None, True)) if asked.rules is not None else None
+    filled = Defaults(asked.high, None, True, read_prices())
+    rules = read_rules(asked.rules, defaults=filled) if asked.rules is not None else None
     ruled = rules or RuleSet("backtest", Bounds(asked.low or 0, asked.high or _needed("--max", "the most replicas")))
     setting = settle(asked, trace, ruled, with_rules=rules is not None)
     if asked.out is not None:

@@ -23,6 +23,14 @@ def check(
         int | None, typer.Option("--max", min=1, help="Upper bound of pools whose file gives none, as for `run`.")
     ] = None,
     region: Annotated[str | None, typer.Option("--region", help="Region of offers that name none.")] = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="CSV file of your own prices, as for `run`.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the clouds too whether each offer can be had; nothing is changed there.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The service's configuration, which says how clouds are asked."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read rule files as `run` would, and report every error and warning at once, with file:line:column.
@@ -34,16 +42,27 @@ def check(
       sigmascale check rules/
 
       sigmascale check rules/chat.yaml --strict --json
+
+      sigmascale check rules/ --live --config config.yaml
     """
+    from datetime import UTC, datetime
+
+    from autoscaler.clock import SystemClock
     from autoscaler.rulefile.reader import Defaults, check_file, rule_files, without_rivals
     from autoscaler.shadow.candidates import check_candidate
+    from providers.prices import read_prices
 
     files = list(dict.fromkeys(file for path in paths for file in rule_files(path)))
-    defaults = Defaults(max=max_replicas, region=region)
+    today = datetime.fromtimestamp(SystemClock().now(), UTC).date()
+    defaults = Defaults(max_replicas, region, prices=read_prices(prices), today=today)
     checked = without_rivals(tuple(check_file(file, defaults=defaults) for file in files))
     # A candidate is as good as checked on its own; only together with its rules it may still be unfit.
     named = (check_candidate(c, defaults) for c in checked)
     checked += tuple(c for c in named if c is not None and c.file not in {str(file) for file in files})
+    if live:
+        from autoscaler.cli.live import asked
+
+        checked = asked(checked, config)
     errors = sum(len(c.errors) for c in checked)
     warnings = sum(len(c.warnings) for c in checked)
     if as_json:

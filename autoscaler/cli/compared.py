@@ -28,6 +28,7 @@ from autoscaler.ruleset import RuleSet
 from autoscaler.trace import Trace, load_trace
 from autoscaler.words import amount
 from autoscaler.words import seconds as span
+from providers.prices import read_prices
 
 if TYPE_CHECKING:
     from autoscaler.cli.client import Client
@@ -105,7 +106,7 @@ def run(wanted: Wanted, as_json: bool) -> None:
 
 
 def _both(wanted: Wanted) -> tuple[RuleSet, RuleSet]:
-    defaults = Defaults(wanted.high, None, True)
+    defaults = Defaults(wanted.high, None, True, read_prices())
     a, b = read_rules(wanted.rules_a, defaults=defaults), read_rules(wanted.rules_b, defaults=defaults)
     if a.pool != b.pool:
         raise InputError(

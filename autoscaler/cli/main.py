@@ -8,16 +8,23 @@ from typing import Annotated
 import typer
 
 from autoscaler import __version__
+from autoscaler.cli.adopt import adopt, release
 from autoscaler.cli.agent import agent
 from autoscaler.cli.backtest import backtest
+from autoscaler.cli.bootstrap import bootstrap
 from autoscaler.cli.check import check
 from autoscaler.cli.compare import compare
+from autoscaler.cli.cordon import cordon, uncordon
 from autoscaler.cli.demo import demo
 from autoscaler.cli.detect import detect
 from autoscaler.cli.explain import explain
 from autoscaler.cli.forecast import forecast
+from autoscaler.cli.offers import offers
 from autoscaler.cli.override import override
 from autoscaler.cli.page import page
+from autoscaler.cli.replace import replace
+from autoscaler.cli.roll import roll
+from autoscaler.cli.rollback import rollback
 from autoscaler.cli.run import run
 from autoscaler.cli.signals import signals
 from autoscaler.cli.simulate import simulate
@@ -77,7 +84,15 @@ app.command("test", short_help="Do my rules decide what I expect?")(run_rule_tes
 app.command("explain", short_help="Why has a pool the size that it has?")(explain)
 app.command("signals", short_help="What do my rules read, and what is there?")(signals)
 app.command("page", short_help="What is made of one metrics page?")(page)
+app.command("offers", short_help="What could my pools buy, and what stands in the way?")(offers)
 app.add_typer(override, name="override", short_help="Pin, bound, freeze or pause a pool.")
+app.command("cordon", short_help="Take an instance out of service for a while.")(cordon)
+app.command("uncordon", short_help="Put a cordoned instance back into service.")(uncordon)
+app.command("replace", short_help="Order another instance in the place of one.")(replace)
+app.command("roll", short_help="Bring a new image or template into a pool.")(roll)
+app.command("rollback", short_help="Return a pool to the size before a bad decision.")(rollback)
+app.command("adopt", short_help="Which machines could join my pools?")(adopt)
+app.command("release", short_help="Let a pool without rules go.")(release)
 app.command("agent", short_help="Serve what a GPU node says about itself.")(agent)
 app.command("topology", short_help="How are a machine's GPUs connected?")(topology)
 app.command("simulate", short_help="What would my rules do to a fleet?")(simulate)
@@ -86,6 +101,7 @@ app.command("forecast", short_help="How well could this workload be foreseen?")(
 app.command("backtest", short_help="What would my rules have done with a recorded workload?")(backtest)
 app.command("detect", short_help="Where is this series out of its ordinary?")(detect)
 app.command("compare", short_help="Which of two rule files does better?")(compare)
+app.command("bootstrap", short_help="What would a machine be told at its first boot?")(bootstrap)
 app.command("demo", short_help="See all of it on this machine.")(demo)
 
 

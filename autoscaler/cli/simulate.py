@@ -73,6 +73,7 @@ def simulate(
     from autoscaler.cli.demand import read_demand
     from autoscaler.cli.simulated import Setting
     from autoscaler.rulefile.reader import Defaults, read_rules
+    from providers.prices import read_prices
 
     _check_journal(journal)
     seconds = between("--for", lasts, MIN_S, MAX_S)
@@ -81,7 +82,7 @@ def simulate(
         raise InputError(f"--capacity: {capacity:g} requests/s is not above 0; leave it out to take the rule file's")
     if rules.is_dir():
         raise InputError(f"{rules}: is a folder; name one rule file in it, a simulation has one pool")
-    ruled = read_rules(rules, defaults=Defaults(max_replicas, None, True))
+    ruled = read_rules(rules, defaults=Defaults(max_replicas, None, True, read_prices()))
     wanted = read_demand(demand, column, scale, seconds)
     played = _play(ruled, Setting(wanted, seconds, boot_s, capacity, start, seed, journal))
     typer.echo(simulated_view.to_json(played) if as_json else simulated_view.text(played))

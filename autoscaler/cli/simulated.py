@@ -84,7 +84,7 @@ def play(ruled: RuleSet, given: Setting, progress: Callable[[float], None] = lam
     watched = _Watched(cluster, ruled, progress)
     journal = Journal(f"sqlite:///{given.journal.absolute()}" if given.journal is not None else "sqlite://")
     try:
-        simulation = Simulation({ruled.pool: ruled}, cluster, SimProvider, watched.over, journal=journal)
+        simulation = Simulation({ruled.pool: ruled}, cluster, SimProvider, watched.over, journal=journal, by_hand=False)
         simulation.run(given.seconds)
         decisions = tuple(reversed(journal.decisions(ruled.pool, limit=ALL)))
         return Played(

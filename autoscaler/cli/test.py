@@ -34,8 +34,9 @@ def run_rule_tests(
     from autoscaler.rulefile.reader import Defaults
     from autoscaler.rulefile.trial import run_tests
     from autoscaler.words import counted
+    from providers.prices import read_prices
 
-    defaults = Defaults(max=max_replicas, region=region)
+    defaults = Defaults(max=max_replicas, region=region, prices=read_prices())
     results = [result for path in paths for result in run_tests(path, defaults)]
     if not results:
         named = ", ".join(map(str, paths))

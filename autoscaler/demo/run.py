@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from autoscaler.clock import SystemClock
-from autoscaler.config import Config, PlugInConfig, Target
+from autoscaler.config import Config
+from autoscaler.configparts import PlugInConfig, Target
 from autoscaler.demo.load import WINDOW_S, compress, read_trace
 from autoscaler.demo.summary import Summary, Usage, summarise
 from autoscaler.demo.traffic import Traffic

@@ -23,10 +23,10 @@ from autoscaler.store.origin import bounded, origin
 from autoscaler.store.pastdays import PastDays
 from autoscaler.store.poolhistory import PoolHistory
 from autoscaler.store.poolsignals import measure
-from autoscaler.store.rawframe import in_flight, raw_frame, totals
+from autoscaler.store.rawframe import announced, in_flight, raw_frame, totals
 from autoscaler.store.rawseries import RawSeries
 from autoscaler.store.selection import Selections
-from autoscaler.types import Batch, Frame, Labels, Newest, Past
+from autoscaler.types import Announced, Batch, Frame, Labels, Newest, Past
 
 _FAR = 32503680000.0
 """The year 3000, the end of all questions."""
@@ -148,6 +148,13 @@ class Store:
             running = self._selections.get(pool, "requests_running")
             waiting = self._selections.get(pool, "requests_waiting")
             return in_flight(running, waiting)
+
+    def announced(self, pool: str) -> dict[str, list[Announced]]:
+        """What the pool's machines tell of their cloud's notices, by labels `instance` and `instance_id`."""
+        with self._lock:
+            kinds = (("terminate", "instance_interruption"), ("rebalance", "instance_rebalance"))
+            some = [(kind, self._selections.get(pool, f"{name}_timestamp_seconds")) for kind, name in kinds]
+            return announced(some)
 
     def totals(self, pool: str, metrics: Iterable[str]) -> dict[str, dict[tuple[str, str], tuple[float, float]]]:
         """By metric: newest value and its time of every instance, and of each of its buckets (bound, else "").

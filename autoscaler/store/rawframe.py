@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
@@ -12,7 +13,7 @@ from autoscaler.store.gather import gather_all, gather_some
 from autoscaler.store.poolsignals import AGE_INTERVALS
 from autoscaler.store.selection import Part, Selection
 from autoscaler.store.source import Indices
-from autoscaler.types import Frame, Quality
+from autoscaler.types import Announced, Frame, Quality
 
 HOLD_S = 300.0
 """How long the last value of a raw series is held; the default of a signal's `max_hold_s`."""
@@ -128,6 +129,24 @@ def in_flight(running: Selection, waiting: Selection) -> dict[str, tuple[int, fl
         for name in first
         if name in second
     }
+
+
+def announced(selections: Iterable[tuple[str, Selection]]) -> dict[str, list[Announced]]:
+    """What machines tell of their cloud's notices, by label `instance` and by `instance_id`; 0 announces nothing.
+
+    selections: with the kind of those series that have no label of that name. What is told late still counts: a machine
+    that goes falls silent first.
+    """
+    found: dict[str, list[Announced]] = {}
+    for kind, selection in selections:
+        for part in selection.parts:
+            ring, columns = part.ring, part.columns
+            for key, value, at in zip(part.keys, ring.raw[columns], ring.last_at[columns], strict=True):
+                if value > 0:
+                    told = Announced(key.label("kind") or kind, float(value), float(at))
+                    for name in {key.label("instance"), key.label("instance_id")} - {None}:
+                        found.setdefault(str(name), []).append(told)
+    return found
 
 
 def totals(selection: Selection) -> dict[tuple[str, str], tuple[float, float]]:

@@ -70,7 +70,7 @@ class Ring:
     def nbytes(self) -> int:
         """Bytes of the columns in use; the room behind them is not backed by memory yet."""
         columns = (self.values, self.raw, self.last_at, self.changed_at, self.began_at, self.listed)
-        used = sum(column.nbytes for column in columns) * self.used // self.capacity
+        used = sum(column.nbytes for column in columns) * self.used // max(1, self.capacity)
         return used + self.at.nbytes + self.row.nbytes + self.up.nbytes
 
     def enter(self, name: str) -> Source:
