@@ -101,6 +101,7 @@ class ShadowWorld:
             notify=self.alerts.extend,
             learned=self.shadows.learned,
             work=self._work,
+            by_hand=False,  # its machines were there before, and that is told of real pools only
         )
 
     def run(self, seconds: float) -> None:

@@ -27,12 +27,16 @@ def at_home(tmp_path: Path) -> ApiWorld:
     return api_world(tmp_path, tokens=False)
 
 
+CLOUDS_ASKED = "/api/v1/pools/{pool}/adoptable"
+"""Reads, but by calls to clouds, which are counted and paced: not for whoever may look."""
+
+
 def reading_paths(world: ApiWorld) -> list[str]:
-    """Every GET of the API without parameters filled in wrongly: one path per route."""
+    """Every GET of the API that a viewer may ask, without parameters filled in wrongly: one path per route."""
     filled = {"{pool}": "chat", "{number}": "8", "{signal}": "load", "{id}": "one"}
     found = []
     for path, methods in world.app.openapi()["paths"].items():
-        if "get" in methods:
+        if "get" in methods and path != CLOUDS_ASKED:
             for name, value in filled.items():
                 path = path.replace(name, value)  # noqa: PLW2901
             found.append(path)
@@ -47,6 +51,13 @@ def test_only_the_probes_answer_without_a_token(guarded: ApiWorld) -> None:
 def allowed(paths: Iterable[str]) -> dict[str, int]:
     """The answers to somebody who may read; there is no candidate beside the pool, and that is told."""
     return {path: 404 if path.endswith("/shadow") else 200 for path in paths}
+
+
+def test_asking_clouds_takes_more_than_a_viewer(guarded: ApiWorld) -> None:
+    path = CLOUDS_ASKED.replace("{pool}", "chat")
+    told = {role: guarded.client(secret).get(path).status_code for role, secret in SECRETS.items()}
+    assert told == {"viewer": 403, "operator": 200, "admin": 200}
+    assert guarded.client("").get(path).status_code == 401
 
 
 def test_every_other_path_answers_a_viewer(guarded: ApiWorld) -> None:

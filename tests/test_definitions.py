@@ -184,5 +184,6 @@ def test_an_answer_to_the_query_before_is_no_answer_to_this_one() -> None:
 def test_every_field_of_a_signal_is_part_of_its_definition_or_known_not_to_be() -> None:
     measured = {"metric", "where", "aggregate", "rate_s", "quantile", "over_s", "promql"}
     other = {"name", "max_age_s", "max_hold_s", "fallback", "forecast", "ahead_s", "of", "forecaster", "steered"}
+    other |= {"unusual"}
     assert set(Signal.__dataclass_fields__) == measured | other
     assert definition(LOAD) == definition(replace(LOAD, name="x", fallback=("y",)))

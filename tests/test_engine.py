@@ -236,7 +236,10 @@ def test_a_failed_launch_is_a_shortage_whose_wait_doubles_and_a_success_forgets_
     assert once.shortages[OFFER.key].until == NOW + 180
     twice = learn(rules(), once, [(launch, failed)], fleet(), NOW + 200)
     assert twice.shortages[OFFER.key].until == NOW + 200 + 360
-    assert learn(rules(), twice, [(launch, Outcome("a1", "chat", "done", NOW))], fleet(1), NOW + 300).shortages == {}
+    came = Outcome("a1", "chat", "done", NOW + 300)
+    assert learn(rules(), twice, [(launch, came)], fleet(1), NOW + 300).shortages == twice.shortages, "ordered before"
+    later = replace(launch, at=NOW + 210)
+    assert learn(rules(), twice, [(later, came)], fleet(1), NOW + 300).shortages == {}
 
 
 def test_what_never_became_ready_is_a_miss_that_only_a_serving_one_makes_forgotten() -> None:
