@@ -229,7 +229,7 @@ class Loop:
         finished = [(by_id[o.action], o) for o in outcomes if o.final and o.action in by_id]
         memory = learn(rules, memory, finished, fleet, now)
         followed = self._followed(rules, memory, reported, open_intents, now)
-        memory = replace(memory, owned=followed.owned)
+        memory = memory if followed.owned is memory.owned else replace(memory, owned=followed.owned)
         world = World(
             now=now,
             signals=self.store.read(rules, now),

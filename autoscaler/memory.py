@@ -130,7 +130,8 @@ def learn(
             before = refusals.pop(action.instance, None)
             if outcome.status == "failed":
                 refusals[action.instance] = _refused(rules, before, now)
-    memory = replace(memory, refusals=refusals, withheld=withheld)
+    if refusals != memory.refusals or withheld != memory.withheld:
+        memory = replace(memory, refusals=refusals, withheld=withheld)
     return memory if fleet is None else _looked_after(rules, memory, fleet, now)
 
 

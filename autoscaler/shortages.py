@@ -27,6 +27,8 @@ def learn_offers(
 ) -> Memory:
     """The memory with what ended launches and the fleet teach about offers. None of it is learned from a fleet that is
     not known."""
+    if not (finished or memory.shortages or memory.quotas or memory.taught or _troubled(fleet)):
+        return memory
     lesson = _Lesson(rules, memory, now)
     launches = [(a, o) for a, o in finished if isinstance(a, Launch)]
     for action, outcome in launches:
@@ -40,6 +42,11 @@ def learn_offers(
     if fleet is not None:
         lesson.look(fleet)
     return replace(memory, shortages=lesson.shortages, quotas=lesson.quotas, taught=lesson.taught)
+
+
+def _troubled(fleet: Fleet | None) -> bool:
+    """Whether there is anything that could be unwell: of most ticks there is nothing to learn."""
+    return fleet is not None and any(i.state in ("pending", "failed") for i in fleet.instances)
 
 
 @dataclass(slots=True)

@@ -38,15 +38,18 @@ def sickness(rules: RuleSet, memory: Memory, fleet: Fleet, now: float) -> Sickne
 
     What serves as many replicas as are wanted is not halted, whatever else lies about in it.
     """
-    kept = ("pending", "ready", "draining", "failed")
-    there = [i for i in fleet.instances if i.state in kept and not i.id.startswith("ordered:")]
-    sick = sorted((i for i in there if _sick(rules, memory, i, now)), key=lambda i: (i.requested_at, i.id))
+    well = sum(i.state in ("ready", "draining") for i in fleet.instances)
+    others = [i for i in fleet.instances if i.state in ("pending", "failed") and not i.id.startswith("ordered:")]
+    there = well + len(others)
+    sick = sorted((i for i in others if _sick(rules, memory, i, now)), key=lambda i: (i.requested_at, i.id))
+    if not sick:
+        return Sickness((), there, False, False)
     n, limits = len(sick), rules.launch
-    many = n > limits.sick_count and n > limits.sick_ratio * len(there)
+    many = n > limits.sick_count and n > limits.sick_ratio * there
     serving = sum(i.replicas for i in fleet.instances if i.state == "ready")
     halted = many and (memory.want is None or serving < memory.want)
-    slowed = not halted and n > 1 and n > limits.repair_ratio * len(there)
-    return Sickness(tuple(sick), len(there), halted, slowed)
+    slowed = not halted and n > 1 and n > limits.repair_ratio * there
+    return Sickness(tuple(sick), there, halted, slowed)
 
 
 def _sick(rules: RuleSet, memory: Memory, instance: Instance, now: float) -> bool:
