@@ -281,7 +281,7 @@ def run() -> list[Row]:
     """All rows."""
     from benchmarks import clouds_dead
 
-    return [*sample_to_wire(), *fifty(), *warm(), *clouds_dead.run()]
+    return [*sample_to_wire(), *fifty(), *warm(), *clouds_dead.dead()]
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def late(endpoint: Literal["none", "silent", "refusing"]) -> Delays:
         return lateness(board.published["calm"], since, clock.now())
 
 
-def run() -> list[Row]:
+def dead() -> list[Row]:
     """How late another pool's ticks come beside a dead cloud."""
     calm = 1e3 * late("none")
     rows = []
@@ -62,4 +62,4 @@ def run() -> list[Row]:
 
 
 if __name__ == "__main__":
-    show(run(), "A dead cloud")
+    show(dead(), "A dead cloud")
