@@ -252,3 +252,11 @@ def test_a_warm_launch_delays_no_shrinking() -> None:
     made = planned(r, serving(4))
     after = remember(r, settled(4), decided(4), made)
     assert (after.launched_at, after.launches) == (None, ((NOW, 1),))
+
+
+def test_a_machine_that_the_model_does_not_fit_is_not_kept_warm_either() -> None:
+    small = replace(OFFER, type="small", usd_per_hour=0.1, unfit="40 GiB where 80 are needed")
+    made = planned(ruled(TWO, offers=(small,)), serving(4))
+    assert said(made) == []
+    assert "never launched: 40 GiB where 80 are needed" in notes(made)
+    assert said(planned(ruled(TWO, offers=(small, OFFER)), serving(4))) == [FILL]

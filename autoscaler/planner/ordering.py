@@ -61,13 +61,17 @@ def market_of(draft: Draft, fleet: Fleet, memory: Memory, lead_times: Mapping[st
     """What the pool can have at this tick."""
     rules, now = draft.rules, draft.decision.at
     offers = [fleet.priced(offer) for offer in rules.offers]
-    rooms = [
-        tightest(room(rules, memory, fleet, o, now), canary(rules, draft.decision, memory, fleet, o)) for o in offers
-    ]
+    rooms = [space(draft, fleet, memory, o) for o in offers]
     some = [candidate(draft, o, r, memory, lead_times) for o, r in zip(offers, rooms, strict=True)]
     pool = launches_left(rules, memory, fleet, now)
     limits = Limits(pool.units, *money_left(rules, memory, fleet, now))
     return Market(tuple(offers), tuple(rooms), tuple(_in_time(some, rules.launch.register_s)), pool, limits)
+
+
+def space(draft: Draft, fleet: Fleet, memory: Memory, offer: Offer) -> Room:
+    """How many of an offer may be ordered now: as many as can be had, one of settings that never served yet."""
+    rules, decision = draft.rules, draft.decision
+    return tightest(room(rules, memory, fleet, offer, decision.at), canary(rules, decision, memory, fleet, offer))
 
 
 def candidate(draft: Draft, offer: Offer, space: Room, memory: Memory, lead_times: Mapping[str, LeadTime]) -> Candidate:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from autoscaler.measure import DECISION_S, lead_time_s
 from autoscaler.planner.draft import Draft
+from autoscaler.planner.ordering import space
 from autoscaler.planner.patience import watched_s
-from autoscaler.planner.room import launches_left, money_left, room
+from autoscaler.planner.room import launches_left, money_left
 from autoscaler.planner.warmsize import MIDDLE, Coming, coming_of, size
 from autoscaler.types import Fleet, Instance, Launch, Memory, Offer, Operate, World
 from autoscaler.units import duration_text
@@ -227,15 +228,17 @@ def _offer(
     draft: Draft, alive: Sequence[Instance], fleet: Fleet, memory: Memory, have: int, money: float, cap: str
 ) -> tuple[Offer | None, str]:
     """The first of the offers that can rest and be had: as listed or the cheapest, then where the fewest rest yet."""
-    rules, now = draft.rules, draft.decision.at
+    rules = draft.rules
     why = "no offer can rest, since spot machines cannot be stopped" if rules.offers else "the rules have no offers"
     free = []
-    for o in rules.offers:
+    for o in map(fleet.priced, rules.offers):
         if o.purchase == "spot":
             continue
-        space = room(rules, memory, fleet, o, now)
-        if space.units is not None and space.units < 1:
-            why = space.why
+        had = space(draft, fleet, memory, o)
+        if o.unfit:
+            why = f"{o.key} is never launched: {o.unfit}"
+        elif had.units is not None and had.units < 1:
+            why = had.why
         elif o.usd_per_hour > money + 1e-9:
             why = f"{o.key} at {o.usd_per_hour:g} USD/h would pass {cap}"
         elif not _fits(draft, o.replicas, have):
