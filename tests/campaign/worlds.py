@@ -105,11 +105,10 @@ def live(s: Schedule) -> list[str]:
     sim = Simulation(
         {"chat": ruled(s)}, cluster, lambda c, k: Unlucky(SimProvider(c, k), c, k, fate), SimCollector, journal=journal
     )
-    for at, count in s.wanted:
-        _until(sim, START + at)
-        _pin(sim, at, count)
-    _until(sim, START + END_S)
-    wrong = _rests(s, sim)
+    try:
+        wrong = _played(s, sim)
+    finally:
+        journal.close()
     if sim.loop.stats.failures:
         wrong.append(f"{sim.loop.stats.failures} ticks broke: {sim.loop.board.pools()['chat'].error}")
     if len(set(cluster.made)) != cluster.pools["chat"].score.launches:
@@ -117,6 +116,14 @@ def live(s: Schedule) -> list[str]:
     if journal.surplus > max(s.sizes) - 1:
         wrong.append(f"the fleet grew by {journal.surplus} replicas beyond what anybody wanted")
     return wrong + fate.wrong[:5]
+
+
+def _played(s: Schedule, sim: Simulation) -> list[str]:
+    for at, count in s.wanted:
+        _until(sim, START + at)
+        _pin(sim, at, count)
+    _until(sim, START + END_S)
+    return _rests(s, sim)
 
 
 def _pin(sim: Simulation, at: float, count: int) -> None:
