@@ -117,6 +117,12 @@ def test_a_drained_instance_is_terminated_when(changes: dict[str, object], done:
     assert kinds(actions(2, there)) == (["terminate chat-9"] if done else [])
 
 
+def test_what_boots_is_not_ended_on_a_report_older_than_a_tick_since_it_may_serve_by_now() -> None:
+    there = fleet(4, pending=2)
+    assert kinds(actions(4, there)) == ["terminate chat-5", "terminate chat-4"]
+    assert kinds(actions(4, replace(there, observed_at=NOW - rules().tick_s))) == []
+
+
 def test_what_failed_or_never_became_ready_is_removed_and_replaced() -> None:
     slow = instance(7, "pending", requested_at=NOW - 901)
     there = Fleet(NOW, (*(instance(n) for n in range(8, 17)), instance(6, "failed"), slow))

@@ -18,7 +18,8 @@ class Draft:
     """A plan while it is being made; numbers its actions so that each has an id of its own.
 
     silent: providers that cannot be asked now; what they host counts and is left alone. resting: instances whose
-    provider refused to act on them, and until when they are not asked for again. berths: replicas that may still go
+    provider refused to act on them, and until when they are not asked for again. late: providers whose
+    last report is older than a tick, by when what they called pending may serve. berths: replicas that may still go
     into the warm pool instead of leaving for good; outgoing: instances that may not, since they are to be replaced.
     """
 
@@ -26,6 +27,7 @@ class Draft:
     decision: Decision
     silent: frozenset[str] = frozenset()
     resting: Mapping[str, float] = field(default_factory=dict)
+    late: frozenset[str] = frozenset()
     berths: int = 0
     outgoing: frozenset[str] = frozenset()
     actions: list[Action] = field(default_factory=list)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from autoscaler.planner import warming
 from autoscaler.planner.balance import balance
-from autoscaler.planner.draft import Draft
+from autoscaler.planner.draft import Draft, provider_of
 from autoscaler.planner.endings import finish_drains
 from autoscaler.planner.orphans import sweep
 from autoscaler.planner.standing import look
@@ -23,7 +23,8 @@ def plan(rules: RuleSet, decision: Decision, world: World, memory: Memory) -> Pl
         return Plan(decision.pool, decision.number)
     silent = fleet.silent(world.now - rules.patience_s)
     resting = {name: refusal.until for name, refusal in memory.refusals.items()}
-    draft = Draft(rules, decision, frozenset(name for name, _ in silent), resting)
+    late = frozenset(p for p in map(provider_of, fleet.instances) if world.now - fleet.seen_at(p) >= rules.tick_s)
+    draft = Draft(rules, decision, frozenset(name for name, _ in silent), resting, late)
     if memory.withheld == (decision.want, fleet.size):
         draft.note("shadow", f"going from {fleet.size} to {decision.want} was withheld already")
         return Plan(decision.pool, decision.number, (), tuple(draft.reasons), moving=memory.moving)

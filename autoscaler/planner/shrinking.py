@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from autoscaler.planner.draft import Draft
+from autoscaler.planner.draft import Draft, provider_of
 from autoscaler.types import Instance
 
 YOUNG_S = 600.0
@@ -40,7 +40,12 @@ def shrink(draft: Draft, alive: Sequence[Instance], want: int, first: Iterable[s
     size = sum(i.replicas for i in alive if i.state in ("pending", "ready"))
     # What is not listed yet cannot be told to stop; it is cancelled when it appears.
     for i in sorted(draft.within_reach(alive, "pending"), key=lambda i: (i.id not in marked, -i.requested_at)):
-        if size - i.replicas >= want and draft.operate("terminate", i, "surplus, and not serving yet"):
+        if size - i.replicas < want:
+            continue
+        # It is ended without a drain, and may have come to serve since somebody last looked.
+        if provider_of(i) in draft.late:
+            draft.note("stale", f"{i.id} is surplus; it is not ended on a report that is older than a tick")
+        elif draft.operate("terminate", i, "surplus, and not serving yet"):
             size -= i.replicas
     # A pending replica serves nobody yet: ready ones leave only when the other ready ones are enough by themselves.
     serving = [i for i in alive if i.state == "ready"]

@@ -18,6 +18,7 @@ from tests.campaign.worlds import live
 FOUND = [
     pytest.param(57, id="57: a drain that never arrived was waited out like one that did"),
     pytest.param(1026, id="1026: one that was cancelled while it booted served when the lost call was repeated"),
+    pytest.param(388, id="388: what booted by an old report, and served, was ended without a drain"),
     pytest.param(240, id="240: a drain that arrived at its second try was ended at the deadline of the first"),
 ]
 """Seeds that failed once, and why."""

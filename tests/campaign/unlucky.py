@@ -115,7 +115,8 @@ class Unlucky:
             return
         self.cluster.advance(self.clock.now())
         machine = self.cluster.machines.get(action.instance)
-        if machine is None or not machine.in_flight:
+        # What booted when its end was ordered may serve when that arrives: nobody can know.
+        if machine is None or not machine.in_flight or machine.ready_at > action.at:
             return
         waited_s = self.clock.now() - machine.since if machine.role == "draining" else 0.0
         if waited_s < self.fate.drain_s:

@@ -169,7 +169,9 @@ def _unrest(s: Schedule, sim: Simulation) -> str:
     if others:
         return f"machines are {others}; {decision.reasons[-1].text}"
     ready = sum(m.replicas for m in sim.cluster.machines.values())
-    if decision.want != want or not want <= ready < want + max(s.sizes):
+    # Nobody is left whom the others could do without: of machines of several replicas some may be too many.
+    spare = any(ready - m.replicas >= want for m in sim.cluster.machines.values())
+    if decision.want != want or ready < want or spare:
         return f"{ready} ready, {want} wanted, {decision.want} decided; {decision.reasons[-1].text}"
     open_ = sim.journal.open_intents()
     return f"intents are open: {open_}" if open_ else ""
