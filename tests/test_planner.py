@@ -119,7 +119,7 @@ def test_a_drained_instance_is_terminated_when(changes: dict[str, object], done:
 
 def test_what_boots_is_not_ended_on_a_report_older_than_a_tick_since_it_may_serve_by_now() -> None:
     there = fleet(4, pending=2)
-    assert kinds(actions(4, there)) == ["terminate chat-5", "terminate chat-4"]
+    assert kinds(actions(4, there)) == ["terminate chat-101", "terminate chat-100"]
     assert kinds(actions(4, replace(there, observed_at=NOW - rules().tick_s))) == []
 
 
