@@ -115,8 +115,10 @@ class Unlucky:
             return
         self.cluster.advance(self.clock.now())
         machine = self.cluster.machines.get(action.instance)
-        # What booted when its end was ordered may serve when that arrives: nobody can know.
-        if machine is None or not machine.in_flight or machine.ready_at > action.at:
+        if machine is None or not machine.in_flight:
+            return
+        # What still booted when a report of the last tick was made may serve when its end arrives: nobody can know.
+        if machine.ready_at > action.at - self.fate.schedule.tick_s:
             return
         waited_s = self.clock.now() - machine.since if machine.role == "draining" else 0.0
         if waited_s < self.fate.drain_s:
