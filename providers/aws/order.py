@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from autoscaler.types import Launch, Offer, OfferFault
 from providers import bootstrap
 from providers.aws import marks
 from providers.catalog import read_catalog
+from providers.offersettings import read_setting
 
 SETTINGS: Mapping[str, str] = {
     "launch_template": "id (`lt-...`) or name of the launch template that describes the machine",
@@ -80,8 +81,8 @@ def offer_faults(offer: Offer) -> tuple[OfferFault, ...]:
 def _described(offer: Offer, settings: Mapping[str, str], faults: list[OfferFault]) -> tuple[dict[str, Any], int, str]:
     """The parameters that describe the machine, its port and its probe; `faults` gets what is wrong."""
     faults += [*_unknown(settings), *_wrong_type(offer, settings), *_left_out(settings)]
-    port = _read({**settings, "port": _port_text(settings, faults)}, "port", _port, 8000, faults)
-    probe = _read(settings, "ready", _probe, "/health", faults)
+    port = read_setting({**settings, "port": _port_text(settings, faults)}, "port", _port, 8000, faults)
+    probe = read_setting(settings, "ready", _probe, "/health", faults)
     faults += bootstrap.offer_faults(offer, port=port, ready=probe)
     made: dict[str, Any] = {
         "InstanceType": offer.type,
@@ -89,7 +90,7 @@ def _described(offer: Offer, settings: Mapping[str, str], faults: list[OfferFaul
         **_place(offer, settings, faults),
         **_purchase(offer, settings, faults),
     }
-    if _read(settings, "hibernate", units.flag, False, faults):
+    if read_setting(settings, "hibernate", units.flag, False, faults):
         made["HibernationOptions"] = {"Configured": True}
     return made, port, probe
 
@@ -175,8 +176,8 @@ def _place(offer: Offer, settings: Mapping[str, str], faults: list[OfferFault]) 
 def _purchase(offer: Offer, settings: Mapping[str, str], faults: list[OfferFault]) -> dict[str, Any]:
     """One-time spot requests that end with their instance: a persistent one would buy again behind the loop's back."""
     made: dict[str, Any] = {}
-    price = _read(settings, "max_price", units.usd_per_hour, None, faults)
-    block = _read(settings, "capacity_block", units.flag, False, faults)
+    price = read_setting(settings, "max_price", units.usd_per_hour, None, faults)
+    block = read_setting(settings, "capacity_block", units.flag, False, faults)
     match offer.purchase:
         case "spot":
             spot: dict[str, Any] = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
@@ -193,19 +194,6 @@ def _purchase(offer: Offer, settings: Mapping[str, str], faults: list[OfferFault
             if block:
                 made["InstanceMarketOptions"] = {"MarketType": "capacity-block"}
     return made
-
-
-def _read(
-    settings: Mapping[str, str], name: str, reader: Callable[[str], Any], otherwise: Any, faults: list[OfferFault]
-) -> Any:
-    text = settings.get(name)
-    if text is None:
-        return otherwise
-    try:
-        return reader(text)
-    except ValueError as error:
-        faults.append(OfferFault(name, f"{name}: {error}"))
-        return otherwise
 
 
 def _first_boot(launch: Launch, port: int, probe: str) -> dict[str, str]:

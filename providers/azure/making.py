@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from autoscaler import units
 from autoscaler.errors import ProviderError
 from autoscaler.types import Offer, OfferFault
+from providers.offersettings import read_setting
 
 SETTINGS: dict[str, str] = {
     "create": "`true`: the scale set is made when there is none of that name; the settings below describe it",
@@ -70,7 +71,7 @@ class Made:
 def read(offer: Offer, faults: list[OfferFault]) -> Made | None:
     """The settings that describe a new scale set; None where none is to be made. `faults` gets what is wrong."""
     given = dict(offer.settings)
-    if not _read(given, "create", units.flag, False, faults):
+    if not read_setting(given, "create", units.flag, False, faults):
         faults += [
             OfferFault(name, f"{name} describes a scale set that is made; write create: true beside it, or delete it")
             for name in given
@@ -85,20 +86,22 @@ def read(offer: Offer, faults: list[OfferFault]) -> Made | None:
     spread = tuple(shlex.split(given.get("spread", "")))
     if offer.zone and spread:
         faults.append(OfferFault("spread", "spread stands beside zone; keep one of the two"))
-    disk = _read(given, "disk", units.size_bytes, None, faults)
+    disk = read_setting(given, "disk", units.size_bytes, None, faults)
     return Made(
-        image=_read(given, "image", _image, "", faults),
-        subnet=_read(given, "subnet", _resource, "", faults),
-        security_group=_read(given, "security_group", _resource, "", faults),
+        image=read_setting(given, "image", _image, "", faults),
+        subnet=read_setting(given, "subnet", _resource, "", faults),
+        security_group=read_setting(given, "security_group", _resource, "", faults),
         zones=spread or ((offer.zone,) if offer.zone else ()),
-        eviction=_read(given, "eviction", lambda text: _one_of(text, _EVICTIONS), "Deallocate", faults),
-        max_price=_read(given, "max_price", units.usd_per_hour, -1.0, faults),
+        eviction=read_setting(given, "eviction", lambda text: _one_of(text, _EVICTIONS), "Deallocate", faults),
+        max_price=read_setting(given, "max_price", units.usd_per_hour, -1.0, faults),
         ssh_key=given.get("ssh_key", ""),
-        admin_user=_read(given, "admin_user", _user, "sigmascale", faults),
-        identity=_read(given, "identity", lambda text: text if text == "system" else _resource(text), "", faults),
+        admin_user=read_setting(given, "admin_user", _user, "sigmascale", faults),
+        identity=read_setting(
+            given, "identity", lambda text: text if text == "system" else _resource(text), "", faults
+        ),
         disk_gib=max(1, round(disk / 2**30)) if disk is not None else None,
-        disk_type=_read(given, "disk_type", lambda text: _one_of(text, _DISKS), "Premium_LRS", faults),
-        together=_read(given, "single_placement_group", units.flag, True, faults),
+        disk_type=read_setting(given, "disk_type", lambda text: _one_of(text, _DISKS), "Premium_LRS", faults),
+        together=read_setting(given, "single_placement_group", units.flag, True, faults),
     )
 
 
@@ -203,6 +206,10 @@ def _resource(text: str) -> str:
     return text
 
 
+def _identity(text: str) -> str:
+    return text if text == "system" else _resource(text)
+
+
 def _user(text: str) -> str:
     if not _USER.fullmatch(text) or text in ("root", "admin", "administrator"):
         raise ValueError(f"{text!r} is no user that Azure takes; write one like gpu-ops")
@@ -213,16 +220,3 @@ def _one_of(text: str, known: tuple[str, ...]) -> str:
     if text not in known:
         raise ValueError(f"{text!r} is not one of {', '.join(known)}")
     return text
-
-
-def _read(
-    given: Mapping[str, str], name: str, reader: Callable[[str], Any], otherwise: Any, faults: list[OfferFault]
-) -> Any:
-    text = given.get(name)
-    if text is None:
-        return otherwise
-    try:
-        return reader(text)
-    except ValueError as error:
-        faults.append(OfferFault(name, f"{name}: {error}"))
-        return otherwise
