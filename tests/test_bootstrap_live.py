@@ -227,7 +227,8 @@ def test_a_machine_whose_cloud_takes_it_back_is_replaced_before_it_goes(play: Pl
     lost = min(seen["instances"], key=lambda i: i["requested_at"])
     assert (lost["state"], lost["detail"]) == ("stopping", "its cloud announces terminate at 2026-11-22 10:02 UTC")
     assert play.client.endpoints() == []
-    assert len(play.moto.made) == 2
+    # The order is in the journal, and so pending, before EC2 is called.
+    until(lambda: len(play.moto.made) == 2, "an order for the replacement", LONG_S)
     assert httpx.get(f"http://{play.machine.host}:{PORT}/health", trust_env=False).status_code == 200
     play.cloud.action = None
     play.client.until_pool(lambda p: p["ready"] == 1, "a notice that is taken back", LONG_S)
