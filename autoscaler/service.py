@@ -32,7 +32,7 @@ from autoscaler.selfcheck import SelfCheck
 from autoscaler.shadow import Shadows
 from autoscaler.sources import Sources
 from autoscaler.store import Limits, Store
-from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token
+from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token, session_key
 from autoscaler.watchdog import Watchdog
 from collectors.pages.hints import how_to_get
 from providers.prices import read_prices
@@ -239,6 +239,7 @@ class Service:
             shadows=self.shadows.views,
             adopters=self._all.adopters,
             withheld=self.config.shadow,
+            session_key=session_key(self.config.data_dir),
         )
         config = self.config
         return Server(create_app(deps), config.host, config.port, config.tls_cert, config.tls_key)

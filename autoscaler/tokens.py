@@ -17,6 +17,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 """Weakest first; each role may do what the ones before it may."""
 
 LOCAL_TOKEN_FILE = "token"  # noqa: S105 - the name of a file
+SESSION_KEY_FILE = "session-key"
 MIN_TOKEN_CHARACTERS = 16
 
 
@@ -108,22 +109,33 @@ def _read_line(file: str, number: int, line: str) -> Token | Fault:
 def local_token(data_dir: Path) -> Token:
     """The operator token that a service without a tokens file leaves in its data folder for the person at the machine.
 
-    A token that an earlier run left is kept when only its owner can read it; otherwise a new one is written, mode
-    0600. Raises StorageError when the folder cannot be written.
+    Raises StorageError when the folder cannot be written.
     """
-    path = data_dir / LOCAL_TOKEN_FILE
+    return Token("operator", "local", digest(_kept_secret(data_dir / LOCAL_TOKEN_FILE, "the local token")))
+
+
+def session_key(data_dir: Path) -> bytes:
+    """What signs the cookies of people who signed in, the same after a restart.
+
+    Raises StorageError when the folder cannot be written.
+    """
+    return digest(_kept_secret(data_dir / SESSION_KEY_FILE, "the key of sessions"))
+
+
+def _kept_secret(path: Path, what: str) -> str:
+    """The secret that an earlier run left, when only its owner can read it; otherwise a new one, written mode 0600."""
     try:
         if path.is_file() and not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) == 0o600:
             kept = path.read_text(encoding="ascii", errors="replace").strip()
             if len(kept) >= MIN_TOKEN_CHARACTERS:
-                return Token("operator", "local", digest(kept))
+                return kept
         path.unlink(missing_ok=True)
         secret = secrets.token_urlsafe(32)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(secret + "\n")
     except OSError as error:
         raise StorageError(
-            f"{path}: the local token cannot be written ({error.strerror}); make the data folder writable or name "
-            "another one with --data-dir"
+            f"{path}: {what} cannot be written ({error.strerror}); make the data folder writable or name another one "
+            "with --data-dir"
         ) from error
-    return Token("operator", "local", digest(secret))
+    return secret

@@ -15,6 +15,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="write golden files anew instead of comparing them")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that wait for processes, threads and pages get a second go, which the summary counts as `rerun`.
+
+    What they wait for comes late on a machine that does too much at once; that is no fault of what they test. A test
+    that computes gets none.
+    """
+    for item in items:
+        if hasattr(getattr(item, "module", None), "until") or item.get_closest_marker("peer"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def plain_logs() -> None:
     """The default format prints every local variable of a traceback, arrays included, which takes minutes."""

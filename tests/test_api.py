@@ -42,8 +42,8 @@ def test_the_address_itself_lists_every_operation_for_people_and_needs_no_token(
     assert listed == set(world.app.openapi()["paths"])
 
 
-def test_the_front_page_of_browsers_loads_nothing_from_elsewhere(world: ApiWorld) -> None:
-    page = world.client(None).ask("GET", "/", headers={"accept": "text/html,*/*;q=0.8"})
+def test_the_list_of_operations_for_browsers_loads_nothing_from_elsewhere(world: ApiWorld) -> None:
+    page = world.client(None).ask("GET", "/api", headers={"accept": "text/html,*/*;q=0.8"})
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     links = re.findall(r'(?:href|src)="([^"]*)"', page.text)
@@ -53,7 +53,7 @@ def test_the_front_page_of_browsers_loads_nothing_from_elsewhere(world: ApiWorld
 
 @pytest.mark.parametrize(
     ("path", "place"),
-    [("/docs", "/"), ("/redoc", "/"), ("/openapi.json", "/api/v1/openapi.json")],
+    [("/docs", "/api"), ("/redoc", "/api"), ("/openapi.json", "/api/v1/openapi.json")],
 )
 def test_the_usual_places_of_documentation_lead_to_ours(world: ApiWorld, path: str, place: str) -> None:
     response = world.client(None).ask("GET", path)

@@ -27,6 +27,7 @@ from autoscaler.api.bodies import BodyLimit
 from autoscaler.api.deps import PREFIX, ApiDeps
 from autoscaler.api.problems import documented, install
 from autoscaler.api.queries import known_only
+from autoscaler.api.room import routes as room
 
 __all__ = ["PREFIX", "ApiDeps", "create_app"]
 
@@ -80,5 +81,6 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.include_router(push.otlp)
     app.include_router(health.probes)
     app.include_router(front.router)
+    room.install(app)
     install(app)
     return app

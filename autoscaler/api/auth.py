@@ -8,8 +8,10 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from autoscaler.api.crosssite import refuse_cross_site
 from autoscaler.api.deps import ApiDeps, Deps
 from autoscaler.api.problems import Problem
+from autoscaler.api.room.session import token_of
 from autoscaler.config import is_loopback
 from autoscaler.tokens import Role, Token, match
 
@@ -41,6 +43,11 @@ def _caller(request: Request, deps: ApiDeps) -> Token:
     if not deps.tokens:
         _refuse_foreign_host(request)
     if header is None:
+        signed_in = token_of(request, deps)
+        if signed_in is not None:
+            # A browser sends its cookie whoever asks for the request; what another site asks for changes nothing.
+            refuse_cross_site(request)
+            return signed_in
         if not deps.tokens:
             return ANYBODY
         raise Problem(401, f"this needs a token; {_advice(deps)}", headers=CHALLENGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -31,7 +32,8 @@ class ApiDeps:
     counts: what the parts of the service count now. local_file: where the local token can be read, for messages.
     defaults: what fills rule files, for checking new ones. findings: what is wrong with signals, by pool. problems: of
     disks and limits. foresight: what is known besides signals; None = nothing is. shadows: candidates, by active pool.
-    adopters: who gives machines of others to pools, by provider. withheld: the service acts on nothing.
+    adopters: who gives machines of others to pools, by provider. withheld: the service acts on nothing. session_key:
+    what signs the cookies of people who signed in at the control room.
     """
 
     board: Board
@@ -53,6 +55,7 @@ class ApiDeps:
     shadows: Callable[[], Mapping[str, ShadowView]] = dict
     adopters: Callable[[], Mapping[str, Adopter]] = dict
     withheld: bool = False
+    session_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
 
 async def of_request(request: Request) -> ApiDeps:

@@ -1,4 +1,4 @@
-"""What answers at the address itself: a page that says what this is and where everything is, without any script."""
+"""What answers at the address itself: the control room for browsers, a list of operations for everybody else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from html import escape
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
 
-from autoscaler.api.deps import PREFIX, Deps
+from autoscaler.api.deps import PREFIX, ApiDeps, Deps
+from autoscaler.api.room import overview
+from autoscaler.api.room.pages import visitor
 
 OPENAPI = f"{PREFIX}/openapi.json"
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
@@ -17,26 +20,29 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-def front(request: Request, deps: Deps) -> Response:
+async def front(request: Request, deps: Deps) -> Response:
+    """The control room's first page for browsers; for programs and terminals what there is to ask."""
+    if "text/html" in request.headers.get("accept", ""):
+        who = await visitor(request, deps)
+        return await run_in_threadpool(overview.page, request, deps, who)
+    return await run_in_threadpool(_text, request, deps)
+
+
+@router.get("/api")
+def operations(request: Request, deps: Deps) -> Response:
     """Every operation with its first sentence: HTML for browsers, text for everybody else."""
-    title = f"sigmascale {deps.version}"
-    needs = (
-        "Requests need the header `Authorization: Bearer TOKEN`, with a token of the service's tokens file."
-        if deps.tokens
-        else f"From this machine everybody may read; changes need the token in {deps.local_file or 'the data folder'}."
-    )
-    operations = _operations(request)
     if "text/html" not in request.headers.get("accept", ""):
-        width = max(len(path) for _, path, _ in operations)
-        rows = [f"{method:<7}{path:<{width}}  {text}" for method, path, text in operations]
-        lines = [title, "", needs, "`sigmascale explain POOL` says in words why a pool has its size.", "", *rows]
-        return PlainTextResponse("\n".join([*lines, "", f"{OPENAPI} describes all of it to programs.", ""]))
-    rows = [f"<tr><td>{m}</td><td>{_link(m, path)}</td><td>{escape(text)}</td></tr>" for m, path, text in operations]
+        return _text(request, deps)
+    title, needs = _title(deps), _needs(deps)
+    rows = [
+        f"<tr><td>{m}</td><td>{_link(m, path)}</td><td>{escape(text)}</td></tr>"
+        for m, path, text in _operations(request)
+    ]
     body = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>
 <h1>{escape(title)}</h1>
 <p>Autoscaling for GPU inference fleets. <code>sigmascale explain POOL</code> says in words why a pool has its size.</p>
-<p><a href="{PREFIX}/pools">pools</a> · <a href="/metrics">metrics</a> · <a href="/readyz">readiness</a> ·
-<a href="{OPENAPI}">OpenAPI document</a></p>
+<p><a href="/">control room</a> · <a href="{PREFIX}/pools">pools</a> · <a href="/metrics">metrics</a> ·
+<a href="/readyz">readiness</a> · <a href="{OPENAPI}">OpenAPI document</a></p>
 <p>{escape(needs)}</p>
 <table>{"".join(rows)}</table></html>
 """
@@ -47,13 +53,33 @@ def front(request: Request, deps: Deps) -> Response:
 @router.get("/redoc")
 def documentation() -> RedirectResponse:
     """Where people look for the documentation of an API."""
-    return RedirectResponse("/")
+    return RedirectResponse("/api")
 
 
 @router.get("/openapi.json")
 def openapi() -> RedirectResponse:
     """Where programs look for its description."""
     return RedirectResponse(OPENAPI)
+
+
+def _title(deps: ApiDeps) -> str:
+    return f"sigmascale {deps.version}"
+
+
+def _needs(deps: ApiDeps) -> str:
+    """What a request must bring."""
+    if deps.tokens:
+        return "Requests need the header `Authorization: Bearer TOKEN`, with a token of the service's tokens file."
+    return f"From this machine everybody may read; changes need the token in {deps.local_file or 'the data folder'}."
+
+
+def _text(request: Request, deps: ApiDeps) -> Response:
+    operations = _operations(request)
+    width = max(len(path) for _, path, _ in operations)
+    rows = [f"{method:<7}{path:<{width}}  {text}" for method, path, text in operations]
+    says = "`sigmascale explain POOL` says in words why a pool has its size."
+    lines = [_title(deps), "", _needs(deps), says, "", *rows]
+    return PlainTextResponse("\n".join([*lines, "", f"{OPENAPI} describes all of it to programs.", ""]))
 
 
 def _operations(request: Request) -> list[tuple[str, str, str]]:

@@ -35,6 +35,7 @@ class Server:
         self.tls = tls_cert is not None
         if tls_cert is not None:
             _check_tls(tls_cert, tls_key)
+        self._app = app
         self._uvicorn = _Quiet(
             uvicorn.Config(
                 app,
@@ -76,6 +77,9 @@ class Server:
         """Take no new connections, finish requests under way, release the port; returns within seconds."""
         if self._thread is None or self._socket is None:
             return
+        # Streams of events have no end of their own.
+        if (streams := getattr(self._app.state, "streams", None)) is not None:
+            streams.closed = True
         self._uvicorn.leave()
         self._thread.join(STOP_S + 2.0)
         self._socket.close()
