@@ -19,6 +19,7 @@ from autoscaler.clock import SystemClock
 from autoscaler.config import Config
 from autoscaler.counts import Counts
 from autoscaler.datalock import own
+from autoscaler.dryrun import DryRuns
 from autoscaler.errors import StorageError
 from autoscaler.foresight.apart import Apart
 from autoscaler.foresight.worker import Foresight
@@ -45,6 +46,8 @@ FLUSH_EVERY = 5
 are seconds of curves, not decisions."""
 STOP_S = 10.0
 FORESIGHT_S = 1.0
+REPORTS = "reports"
+"""A folder of the data folder: what `backtest --out` writes there is shown in the control room."""
 
 
 class Service:
@@ -86,6 +89,8 @@ class Service:
             )
             self._all = AllHands(config, self.clock, self.board.wake, self.rulebook.current, self._plug_ins)
             self.hands = self._all.hands
+            self._dry_runs = DryRuns(self.clock)
+            ends.callback(self._dry_runs.close)
             self._server = self._api()
             ends.callback(self._server.stop)
             ends.callback(self._all.stop)
@@ -239,6 +244,8 @@ class Service:
             shadows=self.shadows.views,
             adopters=self._all.adopters,
             withheld=self.config.shadow,
+            dry_runs=self._dry_runs,
+            reports=self.config.data_dir / REPORTS,
             session_key=session_key(self.config.data_dir),
         )
         config = self.config

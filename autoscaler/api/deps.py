@@ -5,13 +5,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Request
+from fastapi import Path as PathParameter
 
 from autoscaler.api.problems import Problem, found_close
 from autoscaler.board import Board, PoolView
+from autoscaler.clock import SystemClock
 from autoscaler.counts import Counts
+from autoscaler.dryrun import DryRuns
 from autoscaler.foresight.worker import Foresight
 from autoscaler.journal import Journal
 from autoscaler.ports import Adopter, Clock, Receiver
@@ -33,7 +37,8 @@ class ApiDeps:
     defaults: what fills rule files, for checking new ones. findings: what is wrong with signals, by pool. problems: of
     disks and limits. foresight: what is known besides signals; None = nothing is. shadows: candidates, by active pool.
     adopters: who gives machines of others to pools, by provider. withheld: the service acts on nothing. session_key:
-    what signs the cookies of people who signed in at the control room.
+    what signs the cookies of people who signed in at the control room. dry_runs: of changed rule files. reports: the
+    folder of back-test reports.
     """
 
     board: Board
@@ -55,6 +60,8 @@ class ApiDeps:
     shadows: Callable[[], Mapping[str, ShadowView]] = dict
     adopters: Callable[[], Mapping[str, Adopter]] = dict
     withheld: bool = False
+    dry_runs: DryRuns = field(default_factory=lambda: DryRuns(SystemClock()))
+    reports: Path | None = None
     session_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
 
@@ -66,7 +73,7 @@ async def of_request(request: Request) -> ApiDeps:
 
 
 Deps = Annotated[ApiDeps, Depends(of_request)]
-PoolName = Annotated[str, Path(description="name of the pool", max_length=200)]
+PoolName = Annotated[str, PathParameter(description="name of the pool", max_length=200)]
 
 
 def view_of(pool: PoolName, deps: Deps) -> PoolView:

@@ -90,14 +90,15 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, as_details)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InputError, _input)
     app.add_exception_handler(StorageError, _storage)
     app.add_exception_handler(Exception, _bug)
 
 
-def _http(_: Request, error: Exception) -> JSONResponse:
+def as_details(_: Request, error: Exception) -> JSONResponse:
+    """The response for an HTTP error, our own or the framework's."""
     assert isinstance(error, HTTPException)
     detail = error.detail
     if error.status_code == 404 and detail == HTTPStatus(404).phrase:

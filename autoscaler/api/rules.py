@@ -30,10 +30,12 @@ def list_rules(
     shown = sorted(item for item in deps.rulebook.current().items() if item[0] > after)
     return Rules(
         sources=[
-            RuleSource(pool=pool, file=rules.file, hash=rules.hash, lints=_lints(rules.file, rules.hash, deps.defaults))
+            RuleSource(
+                pool=pool, file=rules.file, hash=rules.hash, lints=lints_of(rules.file, rules.hash, deps.defaults)
+            )
             for pool, rules in shown[:limit]
         ],
-        problems=[_shown(fault) for fault in deps.rulebook.problems[:MAX_PAGE]],
+        problems=[shown_fault(fault) for fault in deps.rulebook.problems[:MAX_PAGE]],
         next_after=shown[limit - 1][0] if len(shown) > limit else None,
     )
 
@@ -47,11 +49,11 @@ def check_rules(body: RuleText, deps: Deps) -> RuleCheck:
         valid=rules is not None,
         pool=rules.pool if rules is not None else None,
         hash=rules.hash if rules is not None else None,
-        faults=[_shown(fault) for fault in checked.faults],
+        faults=[shown_fault(fault) for fault in checked.faults],
     )
 
 
-def _lints(file: str, rules_hash: str, defaults: Defaults) -> list[FaultOut] | None:
+def lints_of(file: str, rules_hash: str, defaults: Defaults) -> list[FaultOut] | None:
     """The warnings about the file that is in force; None when the file has changed since it was read."""
     try:
         return _lints_in_force(file, rules_hash, defaults)
@@ -65,10 +67,11 @@ def _lints_in_force(file: str, rules_hash: str, defaults: Defaults) -> list[Faul
     if checked.rules is None or checked.rules.hash != rules_hash:
         # An exception is not cached: the file may get its old contents back.
         raise LookupError(file)
-    return [_shown(fault) for fault in checked.warnings]
+    return [shown_fault(fault) for fault in checked.warnings]
 
 
-def _shown(fault: Fault) -> FaultOut:
+def shown_fault(fault: Fault) -> FaultOut:
+    """A fault as responses and pages show it."""
     return FaultOut(
         file=fault.file,
         line=fault.line,

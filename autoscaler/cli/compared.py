@@ -21,6 +21,7 @@ from autoscaler.backtest.run import Setting, Tested
 from autoscaler.backtest.score import DEFAULT_WARMUP_S
 from autoscaler.cli import compare_past
 from autoscaler.cli.backtested import Asked, bar, settle
+from autoscaler.cli.compare_past import PastDemand
 from autoscaler.clock import SystemClock
 from autoscaler.errors import InputError
 from autoscaler.rulefile.reader import Defaults, read_rules
@@ -77,20 +78,13 @@ def run(wanted: Wanted, as_json: bool) -> None:
     """Plays both, writes the files that were asked for and prints the result. InputError for what cannot be."""
     a, b = _both(wanted)
     demanded = _demand(wanted, a, b)
-    setting_a, setting_b = _settings(wanted, demanded, a, b)
+    settings = _settings(wanted, demanded, a, b)
     if wanted.out is not None:
         _make(wanted.out)
     trace = demanded.trace
     with bar("comparing", 2 * (trace.end_s - float(trace.at_s[0]))) as moved:
-        found = compare(
-            Source(demanded.name, demanded.column, trace, a),
-            Source(demanded.name, demanded.column, trace, b),
-            setting_a,
-            setting_b,
-            demanded.notes,
-            moved,
-        )
-    told = summary(found, _origin(demanded))
+        found = _played(demanded, a, b, settings, moved)
+    told = summary(found, origin(demanded))
     if wanted.out is not None:
         _write(wanted.out / "a-timeline.csv", files.timeline_csv(found.a.timeline))
         _write(wanted.out / "b-timeline.csv", files.timeline_csv(found.b.timeline))
@@ -103,6 +97,27 @@ def run(wanted: Wanted, as_json: bool) -> None:
         Console(soft_wrap=True, highlight=False).print(
             f"{wanted.out}: compare.json, a-timeline.csv, b-timeline.csv", markup=False
         )
+
+
+def replayed(past: PastDemand, a: RuleSet, b: RuleSet, since: float, until: float) -> tuple[Compared, Demanded]:
+    """Two rule sets on what was recorded before `until`, of which what came after `since` counts.
+
+    Raises InputError for what cannot be compared.
+    """
+    unsaid = Wanted(Path(a.file), Path(b.file), until - since, *(None,) * 4, "", *(None,) * 6)
+    demanded = _recorded(past, since, until, None)
+    return _played(demanded, a, b, _settings(unsaid, demanded, a, b), lambda _: None), demanded
+
+
+def _played(
+    demanded: Demanded,
+    a: RuleSet,
+    b: RuleSet,
+    settings: tuple[Setting, Setting],
+    progress: Callable[[float], None],
+) -> Compared:
+    source_a, source_b = (Source(demanded.name, demanded.column, demanded.trace, rules) for rules in (a, b))
+    return compare(source_a, source_b, *settings, demanded.notes, progress)
 
 
 def _both(wanted: Wanted) -> tuple[RuleSet, RuleSet]:
@@ -126,9 +141,13 @@ def _demand(wanted: Wanted, a: RuleSet, b: RuleSet) -> Demanded:
         past = compare_past.from_service(wanted.client, a, b, begin, until)
     else:
         past = compare_past.from_data(_folder(wanted), a, b, begin, until)
+    return _recorded(past, since, until, wanted.warmup_s)
+
+
+def _recorded(past: PastDemand, since: float, until: float, warmup_s: float | None) -> Demanded:
+    """What a service recorded, as a demand to play. warmup_s: None = what was recorded before the span, if enough."""
     found = recorded(past.at, past.rate, since, until, past.called)
     notes = [*past.notes, *found.notes]
-    warmup_s = wanted.warmup_s
     if warmup_s is None and found.before_s >= ENOUGH_BEFORE_S:
         warmup_s = found.before_s
     if past.signal.rate_s is not None:
@@ -182,7 +201,8 @@ def _settings(wanted: Wanted, demanded: Demanded, a: RuleSet, b: RuleSet) -> tup
     return first, second
 
 
-def _origin(demanded: Demanded) -> dict[str, object]:
+def origin(demanded: Demanded) -> dict[str, object]:
+    """Where the demand is from, as JSON's own types."""
     trace = demanded.trace
     return {
         "from": demanded.name,
@@ -203,7 +223,7 @@ def _show(found: Compared, demanded: Demanded) -> None:
     for name in ("A", "B", "B - A"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for row in _rows(found.a, found.b):
+    for row in rows(found.a, found.b):
         table.add_row(*row)
     console.print(table)
     whole.print(f"A {found.source_a.rules.file}\nB {found.source_b.rules.file}", markup=False)
@@ -227,7 +247,8 @@ def _instant(at_s: float, demanded: Demanded) -> str:
     return datetime.fromtimestamp(demanded.epoch + at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _rows(a: Tested, b: Tested) -> Iterator[tuple[str, str, str, str, str]]:
+def rows(a: Tested, b: Tested) -> Iterator[tuple[str, str, str, str, str]]:
+    """What both came to: measure, the first, the second, their difference, and what it means."""
     yield _row("violated", a.score.violated, b.score.violated, lambda v: f"{v:.4%}", "of the work waited over 5 s")
     yield _row("cost", a.score.cost, b.score.cost, lambda v: f"{v:.4f}", "replica-hours over the clairvoyant's")
     hours = a.score.replica_hours, b.score.replica_hours

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 
-from autoscaler.api.room import assets, live, overview, signin
-from autoscaler.api.room.pages import HEADERS, NotSignedInError
+from autoscaler.api.deps import PREFIX, of_request
+from autoscaler.api.problems import Problem, as_details
+from autoscaler.api.room import assets, dryruns, live, overview, reports, rules, signin
+from autoscaler.api.room.pages import HEADERS, NotSignedInError, render, visitor
 
-PARTS = (assets, signin, live, overview)
+PARTS = (assets, signin, live, overview, rules, dryruns, reports)
 """Each has a `router`; a page that is added stands here."""
 
 
@@ -20,6 +23,7 @@ def install(app: FastAPI) -> None:
     for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(NotSignedInError, _sign_in)
+    app.add_exception_handler(Problem, _problem)
 
 
 def _sign_in(request: Request, _: Exception) -> Response:
@@ -28,3 +32,17 @@ def _sign_in(request: Request, _: Exception) -> Response:
         return Response(status_code=401, headers={**HEADERS, "HX-Refresh": "true"})
     where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/signin?next={quote(where, safe='')}", 303, HEADERS)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    """A page for whoever asked for a page; programs, and scripts of pages, get problem details as everywhere."""
+    assert isinstance(error, Problem)
+    if request.url.path.startswith((PREFIX, "/ui/")) or "text/html" not in request.headers.get("accept", ""):
+        return as_details(request, error)
+    deps = await of_request(request)
+    try:
+        who = await visitor(request, deps)
+    except (NotSignedInError, Problem):
+        who = None
+    title = HTTPStatus(error.status_code).phrase
+    return render(request, deps, who, "problem.html", error.status_code, title=title, detail=error.detail)
