@@ -1,4 +1,4 @@
-"""Alerts: judged conditions followed through inactive, pending, firing and resolved. Pure; `notify.py` delivers.
+"""Alerts: judged conditions followed through inactive, pending, firing and resolved. Pure; `notifying` delivers.
 
 An alert on a rule follows the rule's verdict. An alert on raw series judges every series of a metric in one call and
 then touches only those that breach or are under way, so that its cost is that of the trouble, not of the fleet.
@@ -232,7 +232,7 @@ def _follow_hands(
 
 
 def _follow_rule(rule: Rule, severity: Severity, alert: Alert, verdict: Verdict | None, now: float) -> Alert:
-    terms = Terms(rule.when.for_s if rule.when else 0.0, 0.0, rule.silence_s)
+    terms = Terms(rule.when.for_s if rule.when else 0.0, rule.keep_firing_for_s, rule.silence_s)
     alert = replace(alert, severity=severity)
     if verdict is None:
         return _settled(alert, terms, now)

@@ -6,6 +6,7 @@ is one journal transaction. What breaks inside one pool stays inside it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -112,9 +113,6 @@ class Loop:
             if memory.last_at is not None and pool in rules:
                 self._timetable.ticked(pool, rules[pool].tick_s, min(memory.last_at, self.clock.now()))
         self._commit.submit(self.journal.open_intents())
-        # A message that was on its way when the last process ended is lost with it; a repetition is recognised.
-        known = [a for memory in memories.values() for a in memory.alerts.values()]
-        self.notify([a for a in known if a.state == "firing" and a.notified_at is not None])
 
     def run(self, until: float | None = None, stop: threading.Event | None = None) -> None:
         """Ticks until the time or the event; a set `board.wake` starts a pass early."""
@@ -151,6 +149,8 @@ class Loop:
             self.notify(tell)
         for one in seen:
             self.saw(one)
+        for c in considered:
+            self.store.note(c.rules.pool, now, _sizes(c.decision))
         self.stats.ticks += len(considered)
         self.stats.last_pass_s = monotonic() - began
         self.stats.slowest_pass_s = max(self.stats.slowest_pass_s, self.stats.last_pass_s)
@@ -282,3 +282,13 @@ class Loop:
             read = self.store.newest if moments_suffice(a.threshold) else self.store.raw
             found[a.name] = read(rules.pool, a.metric, a.where, now, a.lookback_s)
         return found
+
+
+def _sizes(decision: Decision) -> dict[str, float]:
+    """What is kept of every tick, for charts: replicas, NaN = not known."""
+    known = not decision.blind
+    return {
+        "want": float(decision.want),
+        "ready": float(decision.ready) if known else math.nan,
+        "pending": float(decision.pending) if known else math.nan,
+    }

@@ -75,6 +75,7 @@ class Rule:
     when: Condition | None = None
     cooldown_s: float = 0.0
     alert: Severity | None = None
+    keep_firing_for_s: float = 0.0
     silence_s: float = 600.0
     stages: tuple[float, ...] = (1.0,)
 

@@ -20,14 +20,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autoscaler.alerting import Alerting, of_webhooks
 from autoscaler.board import Board, PoolView
 from autoscaler.clock import SystemClock, monotonic
 from autoscaler.conditions import Condition, Test
+from autoscaler.configparts import Webhook
 from autoscaler.dispatch import Threaded
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop
 from autoscaler.movement import Bounds
-from autoscaler.notify import Notifier
+from autoscaler.notifying.notifier import Notifier
 from autoscaler.policies.step import Step
 from autoscaler.ports import Collector
 from autoscaler.ruleset import Rule, RuleSet, Signal
@@ -217,7 +219,10 @@ def tick_delay(trouble: bool) -> Delays:
         page = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         targets = [Target(f"{page}{n}", (("pool", "stuck"),), 1.0, 0.9) for n in range(8 if trouble else 0)]
         scraper = Scraper(targets, clock, board.wake)
-        notifier = Notifier([page] if trouble else [], clock)
+        journal = Journal()
+        ends.callback(journal.close)
+        told = Alerting(of_webhooks((Webhook(page),) if trouble else ()))
+        notifier = Notifier(told, board, journal.notified, clock)
         notifier.start()
         ends.callback(notifier.stop, 0.1)
         scraper.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from autoscaler.alerts import MOVED, Terms, advance, due, follow
 from autoscaler.conditions import Condition, Test
 from autoscaler.movement import Bounds
+from autoscaler.rulefile.reader import check_text
 from autoscaler.ruleset import Rule, RuleSet
 from autoscaler.sight import Sight
 from autoscaler.thresholds.static import Static
@@ -34,6 +36,25 @@ def run(terms: Terms, sights: Sequence[tuple[float, bool | None]]) -> list[tuple
         found.append((after.state, bool(told)))
         alert = after
     return found
+
+
+def test_a_rule_s_alert_goes_on_firing_for_as_long_as_its_rule_says() -> None:
+    text = """
+        pool: chat
+        limits: {min: 1, max: 8}
+        offers: {from: [{local: {type: w, command: 'serve {port}', ready: /health}}]}
+        signals: {queue: {metric: requests_waiting}}
+        rules: [{name: long, when: {queue: {above: 50}, for: 30s}, alert: critical, keep_firing_for: 1m, silence: 0s}]
+    """
+    rules = check_text(textwrap.dedent(text), file="chat.yaml").rules
+    assert rules is not None
+    states, alerts = [], NOTHING
+    for at, met in ((0.0, True), (30.0, True), (45.0, False), (75.0, False), (105.0, False)):
+        since = 0.0 if met else at
+        verdict = Verdict("long", met, met, since, at, "words")
+        alerts = follow(rules, [verdict], {}, alerts, at)
+        states.append(alerts["long"].state if "long" in alerts else "inactive")
+    assert states == ["pending", "firing", "firing", "firing", "resolved"]
 
 
 # --- life cycle -------------------------------------------------------------------------------------------------

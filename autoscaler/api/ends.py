@@ -31,7 +31,7 @@ def end_of(
         return now
     where = "until" if lasts is None else "for"
     try:
-        end = _instant(until) if lasts is None else now + units.duration_s(lasts)
+        end = instant_of(until) if lasts is None else now + units.duration_s(lasts)
     except ValueError as error:
         faults.append((where, str(error)))
         return now
@@ -44,7 +44,8 @@ def end_of(
     return end
 
 
-def _instant(value: float | str | None) -> float:
+def instant_of(value: float | str | None) -> float:
+    """Unix seconds of an instant as people write it. Raises ValueError with the rule and the next step."""
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)

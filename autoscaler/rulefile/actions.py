@@ -114,6 +114,7 @@ class RuleSection(Section):
     cooldown: Duration = key(
         "0s", "After it acted the rule asks for no more for this long; while it holds, nothing shrinks."
     )
+    keep_firing_for: Duration = key("0s", "How long its alert goes on firing after the condition ended.")
     silence: Duration = key("10m", "A firing alert is told again only after this long.")
     stages: list[Share] = key(["100%"], "Shares of a planned growth, ordered one after the other; ends with 100%.")
 
@@ -127,6 +128,8 @@ class RuleSection(Section):
             faults.append(((), "does nothing; add scale_out, target, schedule or alert"))
         if self.alert is not None and self.when is None:
             faults.append((("alert",), "has no condition; add 'when: {queue: {above: 50}}'"))
+        if self.alert is None and self.keep_firing_for:
+            faults.append((("keep_firing_for",), "belongs to an alert; add 'alert: warning', or delete it"))
         if self.schedule is not None and self.limits is None:
             faults.append((("schedule",), "moves no limits; add 'limits: {min: 6}'"))
         if self.limits is not None and self.schedule is None:

@@ -118,6 +118,7 @@ def _rule(section: RuleSection, model: PoolFile) -> Rule:
         when=condition(section.when, model) if section.when else None,
         cooldown_s=section.cooldown,
         alert=section.alert,  # type: ignore[arg-type]
+        keep_firing_for_s=section.keep_firing_for,
         silence_s=section.silence,
         stages=tuple(section.stages),
     )

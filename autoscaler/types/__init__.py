@@ -21,6 +21,7 @@ from autoscaler.types.decision import (
     Verdict,
 )
 from autoscaler.types.fleet import Fleet, Instance, InstanceState, Offer, OfferFault, Purchase, Standing
+from autoscaler.types.notified import Matcher, MatchOp, Message, MessageState, Silence, Told
 from autoscaler.types.operations import Kinds, Mark, MarkKind, Roll, Rolling, RollState, Undone
 from autoscaler.types.owned import HandKind, Held, Notice, Owned
 from autoscaler.types.posted import Post, PostKind, Receipt
@@ -72,7 +73,11 @@ __all__ = [
     "Learned",
     "Mark",
     "MarkKind",
+    "MatchOp",
+    "Matcher",
     "Memory",
+    "Message",
+    "MessageState",
     "Moments",
     "Newest",
     "Notice",
@@ -105,8 +110,10 @@ __all__ = [
     "SeriesKey",
     "Severity",
     "Shortage",
+    "Silence",
     "Spending",
     "Standing",
+    "Told",
     "Undone",
     "Verdict",
     "World",
