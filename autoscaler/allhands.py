@@ -19,21 +19,28 @@ from autoscaler.gate import Gate
 from autoscaler.hooks import Hooked
 from autoscaler.pacing import USUAL
 from autoscaler.plugged import PlugIns
-from autoscaler.ports import Adopter, Adopting
+from autoscaler.ports import Adopter, Adopting, Provider
 from autoscaler.ruleset import RuleSet
 
 log = structlog.get_logger()
 
+Play = Callable[[str, Callable[[], Mapping[str, RuleSet]]], Provider]
+"""Who plays the provider of a name, given the rules in force by pool."""
+
 
 @dataclass(slots=True)
 class AllHands:
-    """`hands` grows with the providers that are named; what was taken up is let go by `stop`."""
+    """`hands` grows with the providers that are named; what was taken up is let go by `stop`.
+
+    play: who stands for every provider instead of the installed plug-ins, of which then none is asked for.
+    """
 
     config: Config
     clock: SystemClock
     wake: Event
     rules: Callable[[], Mapping[str, RuleSet]]
     plug_ins: PlugIns
+    play: Play | None = None
     hands: dict[str, Dispatch] = field(default_factory=dict)
     _providers: dict[str, Any] = field(default_factory=dict)
 
@@ -43,7 +50,9 @@ class AllHands:
         named = {o.provider for r in self.rules().values() for o in r.offers}
         for name in sorted((configured.keys() | named) - self.hands.keys()):
             try:
-                if name in configured:
+                if self.play is not None:
+                    provider = self.play(name, self.rules)
+                elif name in configured:
                     provider = self.plug_ins.configured("providers", configured[name])
                 else:
                     provider = self.plug_ins.plugged("providers", PlugInConfig(name))

@@ -31,7 +31,8 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Stats:
     """How the loop itself is doing, for the exposition and the watchdog. by_hand: instances that changed without an
-    order of ours, by pool and kind of change."""
+    order of ours, by pool and kind of change. changes, sources: of the wanted size, by pool and direction (out, in),
+    and by pool and who set the new one."""
 
     ticks: int = 0
     pass_began_at: float | None = None
@@ -43,6 +44,23 @@ class Stats:
     journal_s: float = 0.0
     problem: str = ""
     by_hand: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sources: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def note(self, decision: Decision) -> None:
+        """Count a decision that is in force, if it changed the size."""
+        if decision.want != decision.current:
+            self.changes[decision.pool, "out" if decision.want > decision.current else "in"] += 1
+            self.sources[decision.pool, _who(decision)] += 1
+
+
+def _who(decision: Decision) -> str:
+    """The source of the last step that moved the number."""
+    before, who = decision.current, ""
+    for reason in decision.reasons:
+        if reason.replicas != before:
+            before, who = reason.replicas, reason.source
+    return who or decision.reasons[-1].source
 
 
 @dataclass(slots=True)
@@ -113,6 +131,7 @@ class Commit:
             again = self.answers.unanswered(open_by_pool[pool], c.outcomes, now, c.rules.tick_s)
             self.submit([*again, *entry.plan.actions])
             if not c.rules.shadow_of:  # an imagined launch teaches nothing
+                self.stats.note(c.decision)
                 seen.append(Seen(now, c.rules, (*open_by_pool[pool], *entry.plan.actions), c.outcomes, c.fleet))
         return tell, seen
 

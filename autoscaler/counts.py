@@ -23,6 +23,10 @@ class LoopStats(Protocol):
 
     @property
     def by_hand(self) -> Mapping[tuple[str, str], int]: ...
+    @property
+    def changes(self) -> Mapping[tuple[str, str], int]: ...
+    @property
+    def sources(self) -> Mapping[tuple[str, str], int]: ...
 
 
 class ProviderCalls(Protocol):

@@ -17,11 +17,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from autoscaler import spending
+from autoscaler import poolmetrics, spending
 from autoscaler.board import Board, PoolView
 from autoscaler.counts import Counts
 from autoscaler.measure import OUTLOOK_MAX_AGE_S, ahead_s, growth_at
 from autoscaler.ownmetrics import METRICS
+from autoscaler.poolmetrics import Point
 from autoscaler.ruleset import RuleSet
 from autoscaler.types import Learned, Mark, Memory, Override, Quality, Rolling, RollState
 
@@ -44,10 +45,6 @@ def render(board: Board, counts: Counts, moment: Moment) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Page(board, counts, moment))
     return generate_latest(registry)
-
-
-Point = tuple[str, tuple[str, ...], float]
-"""Name without prefix, label values in the order of the table, value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +76,18 @@ class _Page(Collector):
             for name, value in _pool_numbers(view, self.moment.now):
                 yield name, (pool,), value
             yield from _roll_numbers(pool, view.rolling)
+            for direction in ("out", "in"):  # 0 from the start, since a first change from nothing is no increase
+                yield "decision_changes_total", (pool, direction), 0.0
             yield from _signal_numbers(pool, view)
+            learned = self.counts.learned.get(pool, NOTHING)
+            yield from poolmetrics.numbers(pool, view, learned, self.moment.now)
             absent = {f.signal for f in self.counts.findings.get(pool, ()) if f.absent}
             for signal in view.rules.signals:
                 yield "signal_absent", (pool, signal.name), float(signal.name in absent)
-            yield from _learned_numbers(pool, view, self.counts.learned.get(pool, NOTHING), self.moment.now)
+            yield from _learned_numbers(pool, view, learned, self.moment.now)
             for (severity, state), count in Counter((a.severity, a.state) for a in view.alerts).items():
                 yield "alerts", (pool, severity, state), count
+        yield from poolmetrics.providers(self.board.pools())
         for one in self.board.ownerless.values():
             yield "ownerless_instances", (one.pool,), len(one.instances)
         for (pool, kind), count in Counter((o.pool, o.kind) for o in self.moment.overrides).items():
@@ -111,6 +113,8 @@ def _pool_numbers(view: PoolView, now: float) -> Iterator[tuple[str, float]]:
     if view.fleet is not None:
         for state in ("ready", "pending", "draining", "warm", "failed"):
             yield f"pool_{state}_replicas", sum(i.replicas for i in view.fleet.instances if i.state == state)
+        paid = (i for i in view.fleet.instances if i.state in ("ready", "pending", "draining"))
+        yield "pool_spot_replicas", sum(i.replicas for i in paid if i.offer.endswith("/spot"))
         yield "pool_cost_usd_per_hour", view.fleet.usd_per_hour
         yield "pool_fleet_age_seconds", max(0.0, now - view.fleet.observed_at)
     if view.memory is not None:
@@ -123,6 +127,8 @@ def _guard_numbers(rules: RuleSet, memory: Memory, now: float) -> Iterator[tuple
     most, _ = spending.most(rules.bounds, memory.spending, now)
     if math.isfinite(most):
         yield "pool_budget_usd_per_hour", most
+    if rules.bounds.usd_per_day is not None:
+        yield "pool_budget_usd_per_day", rules.bounds.usd_per_day
     yield "pool_launches", sum(n for at, n in memory.launches if at > now - 3600.0)
     yield "pool_offers_short", len(memory.shortages)
     yield "pool_quotas_reached", sum(q.most <= q.had for q in memory.quotas.values())
@@ -161,6 +167,7 @@ def _learned_numbers(pool: str, view: PoolView, learned: Learned, now: float) ->
         if level is None or level.value is None or now - outlook.at > OUTLOOK_MAX_AGE_S:
             continue
         horizon_s = ahead_s(signal, view.rules, learned.lead_times)
+        yield "forecast_horizon_seconds", (pool, signal.name), horizon_s
         for quantile in outlook.quantiles:
             value = max(level.value, outlook.floor) * growth_at(outlook, horizon_s, quantile)
             if math.isfinite(value):
@@ -187,6 +194,10 @@ def _loop(counts: Counts) -> Iterator[Point]:
         yield "journal_failures_total", (), loop.journal_failures
         for (pool, change), count in loop.by_hand.items():
             yield "manual_changes_total", (pool, change), count
+        for (pool, direction), count in loop.changes.items():
+            yield "decision_changes_total", (pool, direction), count
+        for (pool, source), count in loop.sources.items():
+            yield "decision_reasons_total", (pool, source), count
     made = counts.forecasts
     if made is not None:
         yield "forecast_fits_total", (), made.fits

@@ -30,6 +30,8 @@ SIGNAL = ("pool", "signal")
 AHEAD = ("pool", "signal", "q")
 QUANTILE = ("pool", "q")
 SIDE = ("pool", "side")
+OFFER = ("pool", "offer")
+ALERT = ("pool", "alert", "severity", "state")
 CALL = ("provider", "call")
 PUSHED = ("kind", "outcome")
 SKIPPED = ("kind", "reason")
@@ -37,6 +39,8 @@ SKIPPED = ("kind", "reason")
 SECTIONS: Mapping[str, tuple[Metric, ...]] = {
     "Pools": (
         Metric("decisions_total", "counter", "Decisions taken since the journal began, repeated ones included.", POOL),
+        Metric("decision_changes_total", "counter", "Changes of the wanted size: out or in.", ("pool", "direction")),
+        Metric("decision_reasons_total", "counter", "The same by who set the new size.", ("pool", "source")),
         Metric("pool_wanted_replicas", "gauge", "Replicas that the last decision asks for.", POOL),
         Metric("pool_ready_replicas", "gauge", "Replicas that serve and take new requests.", POOL),
         Metric("pool_pending_replicas", "gauge", "Replicas ordered that do not serve yet.", POOL),
@@ -51,19 +55,38 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric("pool_cost_usd_per_hour", "gauge", "Price of everything in the pool that is paid for.", POOL),
         Metric("pool_spent_usd", "gauge", "What the pool cost since midnight UTC.", POOL),
         Metric("pool_budget_usd_per_hour", "gauge", "What the pool may cost now; absent without a budget.", POOL),
+        Metric("pool_budget_usd_per_day", "gauge", "What a day of the pool may cost; absent without.", POOL),
+        Metric("pool_spot_replicas", "gauge", "Replicas on spot machines that serve, start or drain.", POOL),
         Metric("pool_launches", "gauge", "Machines that were ordered in the last hour.", POOL),
         Metric("pool_offers_short", "gauge", "Offers that could not be had, or never served.", POOL),
         Metric("pool_quotas_reached", "gauge", "Families of offers that an account may have no more of.", POOL),
+        Metric(
+            "pool_demand", "gauge", "Work per second that is asked for, as the rule with a target measures it.", POOL
+        ),
+        Metric("pool_capacity", "gauge", "Work per second that the ready replicas can serve.", POOL),
+        Metric("pool_utilisation_ratio", "gauge", "Demand over capacity; above 1 work waits or is lost.", POOL),
+        Metric("pool_utilisation_target_ratio", "gauge", "Share of the capacity that is planned to be used.", POOL),
+        Metric("pool_queue", "gauge", "Work that waits; absent when no rule names a backlog.", POOL),
+        Metric("pool_gpus", "gauge", "GPUs by the state of their machine.", ("pool", "state")),
+        Metric("pool_on_demand_usd_per_hour", "gauge", "What the same machines would cost on demand.", POOL),
+        Metric("pool_saved_usd_per_hour", "gauge", "That, less what they cost.", POOL),
         Metric("pool_halted", "gauge", "1 while so many are sick that none is removed or replaced, else 0.", POOL),
         Metric("pool_tick_timestamp_seconds", "gauge", "When the pool's last tick ran, Unix time.", POOL),
         Metric("pool_fleet_age_seconds", "gauge", "Age of what the provider last reported.", POOL),
         Metric("pool_error", "gauge", "1 while the pool's tick cannot decide, else 0.", POOL),
         Metric("pool_held", "gauge", "1 while a limit holds the size back until a known time, else 0.", POOL),
         Metric("signal_value", "gauge", "Value of a signal at the last decision; absent when unknown.", SIGNAL),
+        Metric(
+            "signal_lower", "gauge", "Tightest lower bound that conditions put on a signal; absent if none.", SIGNAL
+        ),
+        Metric(
+            "signal_upper", "gauge", "Tightest upper bound that conditions put on a signal; absent if none.", SIGNAL
+        ),
         Metric("signal_age_seconds", "gauge", "Age of a signal's newest value at the last decision.", SIGNAL),
         Metric("signal_quality", "gauge", "1 for the quality that a signal has, else 0.", (*SIGNAL, "quality")),
         Metric("signal_absent", "gauge", "1 while the rules have nothing to read for a signal, else 0.", SIGNAL),
         Metric("alerts", "gauge", "Alerts of a pool by state.", ("pool", "severity", "state")),
+        Metric("alert_state", "gauge", "Alerts of one name that are pending or firing.", ALERT),
         Metric("overrides", "gauge", "Overrides in force.", ("pool", "kind")),
         Metric("marked_instances", "gauge", "Instances that are cordoned or to be replaced.", ("pool", "kind")),
         Metric("roll_instances", "gauge", "Instances of the last roll: old ones left, and gone.", ("pool", "state")),
@@ -94,6 +117,7 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
     ),
     "Foresight": (
         Metric("forecast_value", "gauge", "Quantile q of a signal at its horizon; absent without a forecast.", AHEAD),
+        Metric("forecast_horizon_seconds", "gauge", "How far ahead that is.", SIGNAL),
         Metric("forecast_age_seconds", "gauge", "Age of the sample that the last forecast is based on.", SIGNAL),
         Metric("forecast_fits_total", "counter", "Models that were made, or could not be."),
         Metric("forecast_fit_seconds_total", "counter", "Time that making models took."),
@@ -106,10 +130,19 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
     "Providers": (
         Metric("provider_calls_total", "counter", "Calls to a provider: observe or apply.", CALL),
         Metric("provider_failures_total", "counter", "Calls to a provider that failed or stayed unanswered.", CALL),
+        Metric("provider_instances", "gauge", "Instances of all pools by state.", ("provider", "state")),
+        Metric("provider_usd_per_hour", "gauge", "What those that are paid for cost.", ("provider",)),
         Metric("provider_report_seconds", "gauge", "Time of the provider's last report.", ("provider",)),
         Metric("provider_calls_held_total", "counter", "Calls that were not made, to spare it.", ("provider",)),
         Metric("provider_throttled_total", "counter", "Times that it said it is called too often.", ("provider",)),
         Metric("provider_dead", "gauge", "1 while one call at a time asks if it answers again, else 0.", ("provider",)),
+    ),
+    "Offers": (
+        Metric("offer_usd_per_hour", "gauge", "Price of one instance now; absent when nobody knows it.", OFFER),
+        Metric("offer_lead_time_seconds", "gauge", "From an order to serving, median; learned, else as stated.", OFFER),
+        Metric("offer_short", "gauge", "1 while it is not asked for after it could not be had, else 0.", OFFER),
+        Metric("offer_problem", "gauge", "1 while its provider says that none can be launched, else 0.", OFFER),
+        Metric("offer_quota_units", "gauge", "Instances more that a quota has room for; absent if not known.", OFFER),
     ),
     "Samples": (
         Metric("scrape_targets", "gauge", "Pages that are scraped, by whether the last scrape worked.", ("state",)),

@@ -85,10 +85,13 @@ class SimCluster:
 
     def __post_init__(self) -> None:
         self.now = self.start
-        self.pools = {
-            name: Traffic(load, np.random.default_rng([self.seed, zlib.crc32(name.encode())]))
-            for name, load in self.workloads.items()
-        }
+        self.pools = {}
+        for name, load in self.workloads.items():
+            self.add_pool(name, load)
+
+    def add_pool(self, name: str, load: Workload) -> None:
+        """A pool more; what it draws depends on the seed and its name alone."""
+        self.pools[name] = Traffic(load, np.random.default_rng([self.seed, zlib.crc32(name.encode())]))
 
     def serve_from_start(self, pool: str, offer: Offer, machines: int) -> None:
         """Machines of an offer that serve already, as those of a pool that was looked after before; no launches."""
@@ -104,8 +107,11 @@ class SimCluster:
         while self.now + STEP_S <= now + 1e-9:
             self.now += STEP_S
             self._crashes()
+            of_pool: dict[str, list[Machine]] = {name: [] for name in self.pools}
+            for machine in self.machines.values():
+                of_pool.setdefault(machine.pool, []).append(machine)
             for name, pool in self.pools.items():
-                pool.step(self.now, STEP_S, [m for m in self.machines.values() if m.pool == name])
+                pool.step(self.now, STEP_S, of_pool[name])
 
     def faulty(self, kind: FaultKind, pool: str = "", provider: str = "") -> bool:
         """Whether a fault of this kind is on for the pool and the provider."""
@@ -117,7 +123,7 @@ class SimCluster:
             if f.kind == "crash" and self.now - STEP_S < f.since <= self.now:
                 ready = [m for m in self.machines.values() if f.pool in ("", m.pool) and m.state(self.now) == "ready"]
                 if ready:
-                    self._remove(min(ready, key=lambda m: m.id))
+                    self.remove(min(ready, key=lambda m: m.id))
 
     # --- the provider's side ------------------------------------------------------------------------------------
 
@@ -159,7 +165,7 @@ class SimCluster:
             raise ProviderError(f"{machine.id} serves pool {machine.pool}, not {action.pool}; nothing was done")
         if action.kind == "terminate":
             if machine is not None:
-                self._remove(machine)
+                self.remove(machine)
         elif machine is None:
             raise ProviderError(f"no instance {action.instance} to {action.kind}; it ended or never was, observe again")
         else:
@@ -196,7 +202,8 @@ class SimCluster:
         name = f"{action.pool}-{score.launches}"
         self.machines[name] = ordered(action, name, self.now, boot_s, listed_at, silent or broken)
 
-    def _remove(self, machine: Machine) -> None:
+    def remove(self, machine: Machine) -> None:
+        """Ends a machine at once, with what it is doing."""
         score = self.pools[machine.pool].score
         score.requests_aborted += machine.in_flight
         score.removals += 1

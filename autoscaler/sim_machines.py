@@ -17,7 +17,7 @@ class Machine:
 
     `since`: when it got its role; `ready_at`: when it has booted; `listed_at`: from when reports show it. `action`
     None: nobody here ordered it. A silent one never boots, a halted one was stopped by a person. `applied`: the ids of
-    what was done to it, so that nothing is done twice.
+    what was done to it, so that nothing is done twice. served: requests that it has answered.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Machine:
     halted: bool = False
     applied: set[str] = field(default_factory=set)
     made_of: str = ""
+    served: int = 0
 
     def state(self, now: float) -> InstanceState:
         """How it is reported at a time."""

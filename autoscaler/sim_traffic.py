@@ -71,6 +71,7 @@ class Traffic:
             if m.in_flight:
                 done = int(self.rng.binomial(m.in_flight, finish))
                 m.in_flight -= done
+                m.served += done
                 score.requests_ok += done
         arrived = int(self.rng.poisson(max(0.0, load.demand(now)) * step_s))
         score.requests_sent += arrived

@@ -18,9 +18,10 @@ from autoscaler.exposition import Moment, render
 from autoscaler.foresight.forecasts import Counts as Forecasts
 from autoscaler.loop import Stats
 from autoscaler.movement import Bounds
-from autoscaler.notify import ReceiverStatus
+from autoscaler.notifying.status import ReceiverStatus
 from autoscaler.ownmetrics import METRICS, reference
-from autoscaler.ruleset import Signal
+from autoscaler.policies.target import Target
+from autoscaler.ruleset import Rule, Signal
 from autoscaler.shadow import Account, ShadowView, Side
 from autoscaler.store import Store
 from autoscaler.types import (
@@ -28,6 +29,7 @@ from autoscaler.types import (
     Capacity,
     Decision,
     Fleet,
+    Judged,
     LeadTime,
     Learned,
     Mark,
@@ -41,6 +43,7 @@ from autoscaler.types import (
     Rolling,
     Shortage,
     Spending,
+    Standing,
 )
 from collectors.push import Push
 from tests.apiworld import Page, some_fleet
@@ -95,7 +98,7 @@ def full_board() -> Board:
     board = Board()
     ahead = (*rules().signals, Signal("ahead", forecast="load", ahead_s=600.0))
     planned = Plan("chat", 8, warm=2)
-    bounded = rules(signals=ahead, bounds=Bounds(0, 20, usd_per_hour=50.0))
+    bounded = rules(signals=ahead, bounds=Bounds(0, 20, usd_per_hour=50.0, usd_per_day=9000.0))
     memory = replace(
         settled(5),
         launches=((NOW - 4000, 9), (NOW - 60, 2)),
@@ -122,6 +125,8 @@ def full_counts() -> Counts:
             late_s=0.1,
             journal_s=0.002,
             by_hand=Counter({("chat", "removed"): 2}),
+            changes=Counter({("chat", "out"): 3}),
+            sources=Counter({("chat", "rule:load"): 3}),
         ),
         providers={
             "local": Calls(
@@ -158,6 +163,7 @@ def test_pools_show_wanted_ready_pending_draining_and_their_bounds() -> None:
         "held": 1.0,
         "spent_usd": 12.5,
         "budget_usd_per_hour": 50.0,
+        "budget_usd_per_day": 9000.0,
         "launches": 2.0,
         "offers_short": 1.0,
         "quotas_reached": 1.0,
@@ -216,6 +222,8 @@ def test_alerts_and_overrides_are_counted_by_what_they_are() -> None:
         ("tick_late_seconds", (), 0.1),
         ("journal_commit_seconds", (), 0.002),
         ("journal_failures_total", (), 2.0),
+        ("decision_changes_total", ("chat", "out"), 3.0),
+        ("decision_reasons_total", ("chat", "rule:load"), 3.0),
         ("provider_calls_total", ("local", "observe"), 9.0),
         ("provider_calls_total", ("local", "apply"), 3.0),
         ("provider_failures_total", ("local", "observe"), 1.0),
@@ -266,7 +274,17 @@ def test_every_metric_of_the_table_is_filled_by_a_full_service() -> None:
     overrides = (Override("o", "chat", "pin", NOW + 60, "ada", "test", 3),)
     marks = (Mark("chat-1", "chat", "cordon", NOW + 60, "ada", "test"),)
     board = full_board()
-    board.publish(replace(board.pools()["chat"], rolling=Rolling("r", gone=1, old=("chat-2",)), memory=Memory()))
+    view = replace(board.pools()["chat"], rolling=Rolling("r", gone=1, old=("chat-2",)), memory=Memory())
+    judged = Judged("load above 50", "load", False, 35.0, 20.0, 50.0, "")
+    queued = {**READINGS, "queue": Reading(NOW - 5, 12.0, "fresh")}
+    board.publish(
+        replace(
+            view,
+            rules=replace(view.rules, rules=(Rule("load", Target("load", 10.0, backlog="queue")),)),
+            decision=replace(DECISION, readings=queued, judged=(judged,)),
+            fleet=replace(some_fleet(), standings=(Standing("chat", rules().offers[0].key, NOW, units=3),)),
+        )
+    )
     board.ownerless = {"old": Ownerless("old", (instance(9),), "left as it is")}
     found = {name for name, _ in page(board, full_counts(), overrides=overrides, marks=marks)}
     assert found == {metric.full_name for metric in METRICS}

@@ -20,7 +20,11 @@ MAX_BOOT_S = 86400.0
 
 
 def simulate(
-    rules: Annotated[Path, typer.Argument(help="A rule file.")],
+    context: typer.Context,
+    rules: Annotated[
+        list[Path] | None,
+        typer.Argument(help="A rule file; with --serve any number of files and folders, none = a fleet of ours."),
+    ] = None,
     demand: Annotated[
         str,
         typer.Option(
@@ -53,6 +57,28 @@ def simulate(
         Path | None, typer.Option("--journal", help="Keep the journal in this new file, for `explain --journal`.")
     ] = None,
     as_json: JsonOption = False,
+    serving: Annotated[
+        bool, typer.Option("--serve", help="Real time: service, page and API over a simulated fleet, until Ctrl-C.")
+    ] = False,
+    listen: Annotated[
+        str, typer.Option("--listen", help="With --serve: HOST:PORT of the service, port 0 = any free one.")
+    ] = "127.0.0.1:9377",
+    pages: Annotated[
+        str, typer.Option("--pages", help="With --serve: HOST:PORT of the simulated machines' pages.")
+    ] = "127.0.0.1:9378",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="With --serve: a new folder for the service's data; default: none kept."),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option("--speed", help="With --serve: of demand, boots and incidents; at 1 a day takes 10 minutes."),
+    ] = 1.0,
+    pools: Annotated[
+        int | None, typer.Option("--pools", help="With --serve: a generated fleet of so many pools, up to 500.")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", help="With --serve: of so many GPUs, up to 10000.")] = None,
+    calm: Annotated[bool, typer.Option("--calm", help="With --serve: nothing goes wrong.")] = False,
 ) -> None:
     """Run a rule file against a simulated cluster, with the engine and loop of the live service.
 
@@ -68,7 +94,18 @@ def simulate(
       sigmascale simulate rules/chat.yaml --demand day.csv.gz --column requests --for 24h --seed 7
 
       sigmascale simulate rules/chat.yaml --journal try.db && sigmascale explain chat-70b --journal try.db
+
+      sigmascale simulate --serve
+
+    The last one serves the control room at http://127.0.0.1:9377 over a simulated fleet with GPUs; see
+    docs/simulate.md.
     """
+    _check_words(context, serving=serving)
+    if serving:
+        from autoscaler.cli.simulate_serve import Words, serve
+
+        serve(Words(tuple(rules or ()), listen, pages, data, seed, speed, pools, gpus, max_replicas, as_json, calm))
+        return
     from autoscaler.cli import simulated_view
     from autoscaler.cli.demand import read_demand
     from autoscaler.cli.simulated import Setting
@@ -80,12 +117,41 @@ def simulate(
     boot_s = None if boot is None else between("--boot", boot, 0.0, MAX_BOOT_S)
     if capacity is not None and not 0 < capacity <= 1e6:
         raise InputError(f"--capacity: {capacity:g} requests/s is not above 0; leave it out to take the rule file's")
-    if rules.is_dir():
-        raise InputError(f"{rules}: is a folder; name one rule file in it, a simulation has one pool")
-    ruled = read_rules(rules, defaults=Defaults(max_replicas, None, True, read_prices()))
+    file = _one_file(rules or [])
+    ruled = read_rules(file, defaults=Defaults(max_replicas, None, True, read_prices()))
     wanted = read_demand(demand, column, scale, seconds)
     played = _play(ruled, Setting(wanted, seconds, boot_s, capacity, start, seed, journal))
     typer.echo(simulated_view.to_json(played) if as_json else simulated_view.text(played))
+
+
+OF_SERVE = ("listen", "pages", "data", "speed", "pools", "gpus", "calm")
+NOT_OF_SERVE = {"demand": "--demand", "column": "--column", "scale": "--scale", "lasts": "--for", "boot": "--boot"}
+NOT_OF_SERVE |= {"capacity": "--capacity", "start": "--start", "journal": "--journal"}
+
+
+def _check_words(context: typer.Context, *, serving: bool) -> None:
+    """Raise InputError for flags of the other way to simulate: they would be ignored."""
+    foreign = NOT_OF_SERVE if serving else {name: f"--{name}" for name in OF_SERVE}
+    # The enumeration is that of the Click that Typer brings, which has no name here.
+    given = [
+        flag
+        for name, flag in foreign.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given and serving:
+        raise InputError(f"{', '.join(given)}: has no meaning with --serve, which runs on real time; leave it out")
+    if given:
+        raise InputError(f"{', '.join(given)}: only means something with --serve; add that, or leave it out")
+
+
+def _one_file(rules: list[Path]) -> Path:
+    if not rules:
+        raise InputError("no rule file is given; name one, such as rules/chat.yaml, or add --serve for a whole fleet")
+    if len(rules) > 1:
+        raise InputError(f"{rules[1]}: is one file too many, a simulation has one pool; add --serve for several")
+    if rules[0].is_dir():
+        raise InputError(f"{rules[0]}: is a folder; name one rule file in it, a simulation has one pool")
+    return rules[0]
 
 
 def _check_journal(path: Path | None) -> None:
