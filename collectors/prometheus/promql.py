@@ -74,10 +74,10 @@ def expression(query: Query, pool_label: str = "pool") -> Expression | None:
     wanted = _matchers(query, pool_label)
     own = query.match or ((pool_label, query.workload or query.pool),)
     ours = ", ".join(f"{name}={_quoted(value)}" for name, value in own)
-    selectors = [_selector(spelling, wanted) for spelling in found]
+    selectors = [selector(spelling, wanted) for spelling in found]
     return Expression(
         value=_value(query, found, wanted),
-        newest_at=f"max({' or '.join(f'timestamp({selector})' for selector in selectors)})",
+        newest_at=f"max({' or '.join(f'timestamp({one})' for one in selectors)})",
         silent=f"count(up{{{ours}}} == 0)",
         answering=f"count(up{{{ours}}} == 1)",
     )
@@ -111,15 +111,7 @@ def _value(query: Query, found: tuple[Spelling, ...], wanted: tuple[str, ...]) -
     if query.quantile is not None and query.over_s is not None:
         return _histogram_quantile(query, wanted)
     rated = f"[{_duration(query.rate_s)}]" if query.rate_s else ""
-    terms = []
-    for spelling in found:
-        term = _selector(spelling, wanted) + rated
-        if rated:
-            term = f"rate({term})"
-        if spelling.board:
-            term = f"max without ({', '.join(INSTANCE_LABELS)}) ({term})"
-        terms.append(_scaled(term, spelling, bool(rated)))
-    union = " or ".join(terms)
+    union = " or ".join(term(spelling, wanted, rated) for spelling in found)
     if query.aggregate == "quantile":
         return f"quantile({0.5 if query.quantile is None else query.quantile:g}, {union})"
     return f"{_AGGREGATES[query.aggregate]}({union})"
@@ -132,19 +124,25 @@ def _histogram_quantile(query: Query, wanted: tuple[str, ...]) -> str:
     family = query.metric.removesuffix("_bucket")
     terms = []
     for spelling in spellings(f"{family}_bucket"):
-        selector = f"{_selector(spelling, wanted)}[{_duration(query.over_s)}]"
-        quantile = f"histogram_quantile({query.quantile:g}, sum by (le) (rate({selector})))"
+        buckets = f"{selector(spelling, wanted)}[{_duration(query.over_s)}]"
+        quantile = f"histogram_quantile({query.quantile:g}, sum by (le) (rate({buckets})))"
         factor = next((a.factor for a in ALIASES.get(family, ()) if f"{a.name}_bucket" == spelling.name), 1.0)
         terms.append(quantile if factor == 1.0 else f"({quantile} * {factor:g})")
     return " or ".join(terms)
 
 
-def _scaled(term: str, spelling: Spelling, rated: bool) -> str:
+def term(spelling: Spelling, wanted: tuple[str, ...] = (), rated: str = "") -> str:
+    """One spelling's series in the canonical unit. wanted: matchers. rated: the range to take the rate of, `[5m]`."""
+    series = selector(spelling, wanted) + rated
+    if rated:
+        series = f"rate({series})"
+    if spelling.board:
+        series = f"max without ({', '.join(INSTANCE_LABELS)}) ({series})"
     if spelling.factor != 1.0:
-        term = f"({term} * {spelling.factor:g})"
+        series = f"({series} * {spelling.factor:g})"
     if spelling.offset and not rated:
-        term = f"({term} + {spelling.offset:g})"
-    return term
+        series = f"({series} + {spelling.offset:g})"
+    return series
 
 
 def _matchers(query: Query, pool_label: str) -> tuple[str, ...]:
@@ -152,7 +150,8 @@ def _matchers(query: Query, pool_label: str) -> tuple[str, ...]:
     return tuple(f"{name}={_quoted(value)}" for name, value in pairs)
 
 
-def _selector(spelling: Spelling, wanted: tuple[str, ...]) -> str:
+def selector(spelling: Spelling, wanted: tuple[str, ...] = ()) -> str:
+    """Who prints a spelling, of the series that `wanted` matches."""
     own = [f"{label}=~{_quoted('|'.join(map(re.escape, values)))}" for label, values in spelling.where]
     if spelling.name.startswith("sglang:"):
         # Ranks repeat one engine: rank 0 speaks for all.
