@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from autoscaler.configparts import Discovery, PlugInConfig, Target, Webhook, is_url
+from autoscaler.alerting import Alerting
+from autoscaler.configparts import Discovery, PlugInConfig, RateLimit, Target, Webhook, is_url
 from autoscaler.errors import Fault, InputError
 from autoscaler.pacing import Pace
 from autoscaler.tokens import Token
@@ -42,12 +43,14 @@ class Config:
     """Everything that the service is told besides its rules.
 
     rules: files and folders of rule files. host, port: where the API listens; port 0 takes any free one. tokens: empty
-    means that only this machine may ask. raw_window_s: raw series kept in memory. max_series, max_text_bytes: what they
+    means that only this machine may ask. alerting: who is told of alerts, those of webhooks too.
+    raw_window_s: raw series kept in memory. max_series, max_text_bytes: what they
     may take there. history_s: pool signals read back after a restart. retention_days: pool signals kept on disk.
     max_replicas: upper bound of pools that name none. region: for offers that name none. prices: a file of people's own
     prices, before those of the catalogue. hook_hosts: whom drain hooks may ask besides the instances. max_launches: in
-    one pass over all pools. paces: of calls, by provider. shadow: observe and decide, but withhold every action.
-    places: where each setting was written, for messages.
+    one pass over all pools. paces: of calls, by provider. rate_limit: of requests to the API. cors_origins: of pages
+    elsewhere that may ask it. shadow: observe and decide, but withhold every action. places: where each setting was
+    written, for messages.
     """
 
     data_dir: Path = Path("sigmascale-data")
@@ -59,6 +62,7 @@ class Config:
     tokens_file: Path | None = None
     tokens: tuple[Token, ...] = field(default=(), repr=False)
     webhooks: tuple[Webhook, ...] = ()
+    alerting: Alerting = field(default_factory=Alerting)
     targets: tuple[Target, ...] = ()
     discovery: tuple[Discovery, ...] = ()
     providers: tuple[PlugInConfig, ...] = ()
@@ -75,6 +79,9 @@ class Config:
     hook_hosts: tuple[str, ...] = ()
     max_launches: int = 50
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    rate_limit: RateLimit = field(default_factory=RateLimit)
+    cors_origins: tuple[str, ...] = ()
+    cors_writes: bool = False
     shadow: bool = False
     log_format: Literal["console", "json"] = "console"
     places: Mapping[str, Place] = field(default_factory=dict, repr=False, compare=False)
@@ -91,10 +98,14 @@ class Config:
 
     def check(self) -> None:
         """Raise InputError with every setting that breaks a rule, each with the next step."""
+        found = self.findings()
+        if found:
+            raise InputError(*(self.fault(where, text) for where, text in found))
+
+    def findings(self) -> list[Finding]:
+        """Every setting that breaks a rule."""
         faults = [*_listening(self), *_paths(self), *_numbers(self), *_targets(self), *_webhooks(self)]
-        faults += [*_discovery(self), *_collectors(self)]
-        if faults:
-            raise InputError(*(self.fault(where, text) for where, text in faults))
+        return [*faults, *_discovery(self), *_collectors(self)]
 
     def fault(self, where: str, text: str) -> Fault:
         """A fault of the setting at a path such as `targets[0].url`, at the place where it was written."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel
+
 from autoscaler import units
+from autoscaler.alertingmodel import AlertingIn, ReceiverIn
 from autoscaler.configmodel import (
     CLIENT_VARIABLES,
     ENVIRONMENT_PREFIX,
-    FILE_ONLY,
+    STRUCTURED,
     DiscoveryIn,
     PaceIn,
+    RateLimitIn,
     Settings,
     TargetIn,
 )
@@ -39,17 +43,28 @@ def reference() -> str:
     lines = [
         "# Configuration of the service",
         "",
-        "One YAML file (`sigmascale run --config FILE`), then variables, then flags; the last one wins. Paths in the",
-        "file are relative to its folder. Written by `make docs`; do not edit.",
+        "One YAML file (`sigmascale run --config FILE`), then variables, then flags; the last one wins, key by",
+        "key. Paths in the file are relative to its folder, others to the working folder. In a variable, items of a",
+        "list are separated by commas, and what has a structure is JSON, such as",
+        """`SIGMASCALE_TARGETS='[{"url": "http://10.0.0.7:9400/metrics", "labels": {"pool": "chat"}}]'`.""",
+        "Secrets belong into files, which settings name. `sigmascale config check FILE` says",
+        "what is wrong and `--show` where each setting comes from. Written by `make docs`; do not edit.",
         "",
         "| key | variable | default | meaning |",
         "|---|---|---|---|",
     ]
     for name, field in Settings.model_fields.items():
-        variable = "" if name in FILE_ONLY else f"`{ENVIRONMENT_PREFIX}{name.upper()}`"
+        variable = f"`{ENVIRONMENT_PREFIX}{name.upper()}`" + (" (JSON)" if name in STRUCTURED else "")
         lines.append(f"| `{name}` | {variable} | {_default(name, field.default)} | {field.description} |")
-    for part, model in (("targets", TargetIn), ("discovery", DiscoveryIn), ("paces", PaceIn)):
-        lines += ["", f"Each of `{part}`:", "", "| key | default | meaning |", "|---|---|---|"]
+    parts: dict[str, type[BaseModel]] = {
+        "Each of `targets`": TargetIn,
+        "Each of `discovery`": DiscoveryIn,
+        "Each of `paces`": PaceIn,
+        "Keys of `alerting`": AlertingIn,
+        "Each of `alerting.receivers`": ReceiverIn,
+    }
+    for part, model in (parts | {"Keys of `rate_limit`": RateLimitIn}).items():
+        lines += ["", f"{part}:", "", "| key | default | meaning |", "|---|---|---|"]
         for name, field in model.model_fields.items():
             default = "mandatory" if field.is_required() else _default(name, field.default)
             lines.append(f"| `{name}` | {default} | {field.description} |")
@@ -59,10 +74,21 @@ def reference() -> str:
     return "\n".join(lines)
 
 
+def commented() -> str:
+    """A configuration file that sets nothing: every setting as a comment, with its meaning and default."""
+    lines = ["# Configuration of sigmascale. Every line that is left as it is means the default.", ""]
+    for name, field in Settings.model_fields.items():
+        default = _default(name, field.default).strip("`")
+        lines.append(f"# {field.description}")
+        lines += [f"# {name}:" if default == "none" else f"# {name}: {default}", ""]
+    lines += ["# An example:", "#", *(f"# {line}" for line in EXAMPLE.splitlines()[1:-1])]
+    return "\n".join([*lines, ""])
+
+
 def _default(name: str, value: object) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if name == "calls_per_second":
+    if name.endswith("_per_second"):
         return f"`{value:g}`"
     if isinstance(value, float):
         return f"`{units.duration_text(value)}`"

@@ -5,35 +5,31 @@ Pydantic sees only words here; `units.py` gives them their meaning and `Config.c
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from autoscaler.alertingmodel import AlertingIn, ReceiverIn
 from autoscaler.config import DAY_S, Config, Place, fault_at
-from autoscaler.configmodel import (
-    CLIENT_VARIABLES,
-    ENVIRONMENT_PREFIX,
-    FILE_ONLY,
-    DiscoveryIn,
-    PaceIn,
-    Settings,
-    TargetIn,
-)
-from autoscaler.configparts import Discovery, PlugInConfig, Target, Webhook
+from autoscaler.configmodel import ENVIRONMENT_PREFIX, DiscoveryIn, PaceIn, RateLimitIn, Settings, TargetIn
+from autoscaler.configparts import Discovery, PlugInConfig, RateLimit, Target, Webhook
+from autoscaler.configvariables import from_environment, unknown
 from autoscaler.errors import Fault, InputError
+from autoscaler.notifying import settings as alertsettings
 from autoscaler.pacing import Pace
-from autoscaler.tokens import read_tokens
+from autoscaler.tokens import Token, read_tokens
 from autoscaler.yamltree import Value, Way, parse, read_bytes, shown
 
-# Kubernetes gives every container such variables for a Service called `sigmascale`, and the agent has its own; they
-# are nobody's typo.
-_FROM_OTHERS = re.compile(r"SIGMASCALE_(AGENT_\w+|SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
-
-
-_MODELS: Mapping[str, type[BaseModel]] = {"targets": TargetIn, "discovery": DiscoveryIn, "paces": PaceIn}
+_MODELS: Mapping[str, type[BaseModel]] = {
+    "targets": TargetIn,
+    "discovery": DiscoveryIn,
+    "paces": PaceIn,
+    "rate_limit": RateLimitIn,
+    "alerting": AlertingIn,
+}
 KEY = "(key)"
 """Step behind a way that leads to where its key stands, for keys that should not be there."""
 _SHAPES = {
@@ -45,31 +41,77 @@ _SHAPES = {
 }
 
 
+_JUDGED_WITH = {
+    "listen": ("tokens_file",),
+    "tls_cert": ("tls_key",),
+    "tls_key": ("tls_cert",),
+    "history": ("retention",),
+    "max_series_per_pool": ("max_series",),
+}
+"""Settings whose rules look at another one: what they would say means nothing while that one is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that can be said of a configuration at once.
+
+    settings: as they were read, with defaults in the place of broken ones. config: what they mean, only with faults of
+    its rules; None when no value can be made of them. faults: everything that is wrong, by place. places: where each
+    setting was written, by its path.
+    """
+
+    settings: Settings
+    config: Config | None
+    faults: tuple[Fault, ...]
+    places: Mapping[str, Place]
+
+
 def read_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Value] | None = None) -> Config:
     """The checked configuration from a file (None: defaults), SIGMASCALE_* variables and flags by setting name.
 
     Relative paths in the file are relative to its folder, others to the working folder. Raises InputError with every
     fault at once, each with file:line:column or the name of the variable or flag.
     """
+    seen = look_at(path, environ, flags)
+    if seen.faults or seen.config is None:
+        raise InputError(*seen.faults)
+    return seen.config
+
+
+def look_at(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Value] | None = None) -> Look:
+    """The same, with the faults as values. Raises InputError only for a file that cannot be read as YAML."""
     words: dict[str, Value] = {}
     places: dict[Way, Place] = {}
     faults: list[Fault] = []
     if path is not None:
         _read_file(path, words, places)
-    for name, value in _environment(environ, faults):
+    for name, value in from_environment(environ, faults):
         _replace(words, places, name, value, Place(ENVIRONMENT_PREFIX + name.upper()))
     for name, value in (flags or {}).items():
         _replace(words, places, name, value, Place("--" + name.replace("_", "-")))
+    settings, broken = _settings(words, places, faults)
+    told = {shown(way): place for way, place in places.items() if way[-1:] != (KEY,)}
+    config = None
     try:
-        settings = Settings.model_validate(words)
+        config = _config(settings, told, path, faults, broken)
+    except InputError as error:
+        faults += error.faults
+    if config is not None:
+        for where, text in config.findings():
+            if not broken.intersection(_JUDGED_WITH.get(where, ())):
+                faults.append(config.fault(where, text))
+    found = sorted(dict.fromkeys(faults), key=lambda f: (f.file, f.line, f.column))
+    return Look(settings, config, tuple(found), told)
+
+
+def _settings(words: dict[str, Value], places: Mapping[Way, Place], faults: list[Fault]) -> tuple[Settings, set[str]]:
+    """The settings that are right, with the names of those that are not; what is wrong with them goes to `faults`."""
+    try:
+        return Settings.model_validate(words), set()
     except ValidationError as error:
-        found = [*faults, *_faults(error, places)]
-        raise InputError(*sorted(found, key=lambda f: (f.file, f.line, f.column))) from None
-    if faults:
-        raise InputError(*faults)
-    config = _config(settings, {shown(way): place for way, place in places.items() if way[-1:] != (KEY,)}, path)
-    config.check()
-    return config
+        faults += _faults(error, places)
+        broken = {str(found["loc"][0]) for found in error.errors(include_url=False)}
+    return Settings.model_validate({name: value for name, value in words.items() if name not in broken}), broken
 
 
 def _read_file(path: Path, words: dict[str, Value], places: dict[Way, Place]) -> None:
@@ -84,30 +126,11 @@ def _read_file(path: Path, words: dict[str, Value], places: dict[Way, Place]) ->
         places[(*way, KEY)] = Place(str(path), mark.key_line, mark.key_column)
 
 
-def _environment(environ: Mapping[str, str], faults: list[Fault]) -> Iterator[tuple[str, Value]]:
-    for variable in sorted(name for name in environ if name.startswith(ENVIRONMENT_PREFIX)):
-        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if name in FILE_ONLY:
-            faults.append(Fault(variable, 0, 0, "", "cannot be a variable; write it into the configuration file"))
-        elif name in ("rules", "webhooks", "hook_hosts"):
-            yield name, [word.strip() for word in environ[variable].split(",") if word.strip()]
-        elif name in Settings.model_fields:
-            yield name, environ[variable].strip()
-        elif variable not in CLIENT_VARIABLES and not _FROM_OTHERS.fullmatch(variable):
-            known = [ENVIRONMENT_PREFIX + field.upper() for field in Settings.model_fields]
-            faults.append(Fault(variable, 0, 0, "", _unknown("setting", variable, known)))
-
-
 def _replace(words: dict[str, Value], places: dict[Way, Place], name: str, value: Value, place: Place) -> None:
     words[name] = value
     for way in [way for way in places if way[:1] == (name,)]:
         del places[way]
     places[(name,)] = place
-
-
-def _unknown(kind: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"is not a {kind}; did you mean {close[0]}?" if close else f"is not a {kind}; known are {', '.join(known)}"
 
 
 def _faults(error: ValidationError, places: Mapping[Way, Place]) -> Iterator[Fault]:
@@ -120,7 +143,8 @@ def _faults(error: ValidationError, places: Mapping[Way, Place]) -> Iterator[Fau
         )
         if kind == "extra_forbidden":
             model = _MODELS.get(str(way[0]), Settings) if len(way) > 1 else Settings
-            text = _unknown("setting", str(way[-1]), list(model.model_fields))
+            model = ReceiverIn if way[:2] == ("alerting", "receivers") and len(way) > 3 else model
+            text = unknown("setting", str(way[-1]), list(model.model_fields))
         elif kind == "value_error":
             text = str(found["ctx"]["error"])
         elif kind == "literal_error":
@@ -130,22 +154,26 @@ def _faults(error: ValidationError, places: Mapping[Way, Place]) -> Iterator[Fau
         yield fault_at(place, shown(way), text)
 
 
-def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) -> Config:
-    folder = path.parent if path is not None else Path()
+def _config(
+    settings: Settings, places: Mapping[str, Place], path: Path | None, faults: list[Fault], broken: set[str]
+) -> Config:
+    def folder(name: str) -> Path:
+        """What relative paths of a setting start from: the folder of the file, for a variable the working folder."""
+        place = places.get(name)
+        return path.parent if path is not None and place is not None and place.line else Path()
 
     def located(name: str, text: str) -> Path:
-        place = places.get(name)
-        return (folder if place is not None and place.line else Path()) / Path(text).expanduser()
+        return folder(name) / Path(text).expanduser()
 
     def optional(name: str, text: str | None) -> Path | None:
         return None if text is None else located(name, text)
 
-    faults: list[Fault] = []
     host, port = _listen(settings.listen, places, faults)
     tokens_file = optional("tokens_file", settings.tokens_file)
-    webhooks = [*settings.webhooks, *_webhook_lines(optional("webhooks_file", settings.webhooks_file))]
-    if faults:
-        raise InputError(*faults)
+    webhooks = [*settings.webhooks, *_webhook_lines(optional("webhooks_file", settings.webhooks_file), faults)]
+    hooks = tuple(Webhook(url) for url in webhooks)
+    alerting, wrong = alertsettings.read(settings.alerting, folder("alerting"), hooks)
+    faults += [Config(places=places).fault(where, text) for where, text in wrong]
     return Config(
         data_dir=located("data_dir", settings.data_dir),
         rules=tuple(located("rules", text) for text in settings.rules),
@@ -154,12 +182,13 @@ def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) 
         tls_cert=optional("tls_cert", settings.tls_cert),
         tls_key=optional("tls_key", settings.tls_key),
         tokens_file=tokens_file,
-        tokens=read_tokens(tokens_file) if tokens_file is not None else (),
-        webhooks=tuple(Webhook(url) for url in webhooks),
-        targets=tuple(_target(target, folder) for target in settings.targets),
-        discovery=tuple(_discovery(listing, folder) for listing in settings.discovery),
-        providers=tuple(PlugInConfig(name, words, folder) for name, words in settings.providers.items()),
-        collectors=tuple(_collector(name, words, folder) for name, words in settings.collectors.items()),
+        tokens=_tokens(tokens_file, places, faults, broken),
+        webhooks=hooks,
+        alerting=alerting,
+        targets=tuple(_target(target, folder("targets")) for target in settings.targets),
+        discovery=tuple(_discovery(listing, folder("discovery")) for listing in settings.discovery),
+        providers=tuple(PlugInConfig(name, words, folder("providers")) for name, words in settings.providers.items()),
+        collectors=tuple(_collector(name, words, folder("collectors")) for name, words in settings.collectors.items()),
         max_replicas=settings.max_replicas,
         region=settings.region,
         prices=optional("prices", settings.prices),
@@ -174,10 +203,17 @@ def _config(settings: Settings, places: Mapping[str, Place], path: Path | None) 
         paces={
             name: Pace(p.calls_per_second, p.burst, p.parallel, p.max_launches) for name, p in settings.paces.items()
         },
+        rate_limit=_rate_limit(settings.rate_limit or RateLimitIn()),
+        cors_origins=tuple(settings.cors_origins),
+        cors_writes=settings.cors_writes,
         shadow=settings.shadow,
         log_format=settings.log_format,
         places=places,
     )
+
+
+def _rate_limit(r: RateLimitIn) -> RateLimit:
+    return RateLimit(r.reads_per_second, r.read_burst, r.writes_per_second, r.write_burst, r.failures_per_second)
 
 
 def _collector(name: str, words: Mapping[str, object], folder: Path) -> PlugInConfig:
@@ -220,8 +256,21 @@ def _listen(text: str, places: Mapping[str, Place], faults: list[Fault]) -> tupl
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _webhook_lines(path: Path | None) -> list[str]:
-    if path is None:
+def _tokens(path: Path | None, places: Mapping[str, Place], faults: list[Fault], broken: set[str]) -> tuple[Token, ...]:
+    try:
+        return read_tokens(path) if path is not None else ()
+    except InputError as error:
+        broken.add("tokens_file")
+        for fault in error.faults:
+            whole = fault_at(places["tokens_file"], "tokens_file", fault.text.removeprefix("tokens file "))
+            faults.append(fault if fault.file else whole)
+        return ()
+
+
+def _webhook_lines(path: Path | None, faults: list[Fault]) -> list[str]:
+    try:
+        lines = [] if path is None else read_bytes(path).decode("utf-8", errors="replace").splitlines()
+    except InputError as error:
+        faults += error.faults
         return []
-    lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autoscaler import units
+from autoscaler.alertingmodel import AlertingIn
 from autoscaler.config import DAY_S
+from autoscaler.configparts import RateLimit
 from autoscaler.pacing import USUAL
 
 ENVIRONMENT_PREFIX = "SIGMASCALE_"
-FILE_ONLY = ("targets", "discovery", "providers", "collectors", "paces")
-"""Settings with a structure that no variable can hold."""
+STRUCTURED = ("targets", "discovery", "providers", "collectors", "paces", "rate_limit", "alerting")
+"""Settings with a structure, which a variable holds as JSON."""
 CLIENT_VARIABLES = {
     "SIGMASCALE_CONFIG": "the configuration file of `run`",
     "SIGMASCALE_URL": "the service that `explain` and `override` ask",
@@ -54,11 +56,19 @@ def _many(text: str) -> int:
     return count
 
 
+def _burst(text: str) -> int:
+    count = units.count(text)
+    if not 1 <= count <= 100_000:
+        raise ValueError(f"{text!r} is not between 1 and 100000; leave it out for the default")
+    return count
+
+
 Duration = Annotated[float, BeforeValidator(units.duration_s)]
 Days = Annotated[int, BeforeValidator(_days)]
 Count = Annotated[int, BeforeValidator(units.count)]
 Calls = Annotated[float, BeforeValidator(_calls)]
 Many = Annotated[int, BeforeValidator(_many)]
+Burst = Annotated[int, BeforeValidator(_burst)]
 Size = Annotated[int, BeforeValidator(_size)]
 Flag = Annotated[bool, BeforeValidator(units.flag)]
 Words = Annotated[list[str], BeforeValidator(_listed)]
@@ -73,6 +83,18 @@ def _hosts(value: object) -> object:
 
 
 Hosts = Annotated[list[str], BeforeValidator(_hosts)]
+
+
+def _origins(value: object) -> object:
+    listed = _listed(value)
+    for origin in listed if isinstance(listed, list) else ():
+        if not re.fullmatch(r"https?://([a-z0-9.-]{1,253}|\[[0-9a-f:]{2,39}\])(:[0-9]{1,5})?", str(origin)):
+            rule = "is not an origin; write exactly what browsers send, such as https://grafana.example.com"
+            raise ValueError(f"{origin!r} {rule}: no path, no `*`, small letters")
+    return listed
+
+
+Origins = Annotated[list[str], BeforeValidator(_origins)]
 
 
 class TargetIn(BaseModel):
@@ -113,6 +135,19 @@ class PaceIn(BaseModel):
     parallel: Many = Field(default=USUAL.parallel, description="actions at the same time")
 
 
+class RateLimitIn(BaseModel):
+    """How often one token, or one address without a token, may ask the API."""
+
+    model_config = ConfigDict(extra="forbid")
+    reads_per_second: Calls = Field(default=RateLimit().reads_per_s, description="GET requests")
+    read_burst: Burst = Field(default=RateLimit().read_burst, description="GET requests at once after a pause")
+    writes_per_second: Calls = Field(default=RateLimit().writes_per_s, description="requests that change something")
+    write_burst: Burst = Field(default=RateLimit().write_burst, description="such requests at once after a pause")
+    failures_per_second: Calls = Field(
+        default=RateLimit().failures_per_s, description="wrong tokens of one address, after 30 at once"
+    )
+
+
 class Settings(BaseModel):
     """Every key of the configuration file. Each may also be a variable, in capitals behind SIGMASCALE_."""
 
@@ -127,6 +162,9 @@ class Settings(BaseModel):
     )
     webhooks: Words = Field(default=[], description="URLs that alerts are posted to (Alertmanager's format, version 4)")
     webhooks_file: str | None = Field(default=None, description="file with one such URL a line, when they are secret")
+    alerting: AlertingIn | None = Field(
+        default=None, description="who is told of alerts, in which form, grouped how; see docs/alerts.md"
+    )
     targets: list[TargetIn] = Field(default=[], description="pages to scrape that no provider launched")
     discovery: list[DiscoveryIn] = Field(
         default=[], description="lists of such pages that others keep, as files or on a server"
@@ -155,5 +193,12 @@ class Settings(BaseModel):
     paces: dict[str, PaceIn] = Field(
         default={}, description="how fast providers may be called and ordered from, by provider name"
     )
+    rate_limit: RateLimitIn | None = Field(
+        default=None, description="how often one token, or one address without a token, may ask the API"
+    )
+    cors_origins: Origins = Field(
+        default=[], description="origins whose pages may read the API with a token, such as https://grafana.example.com"
+    )
+    cors_writes: Flag = Field(default=False, description="such pages may also change things, with a token that may")
     shadow: Flag = Field(default=False, description="observe and decide, but withhold every action")
     log_format: Literal["console", "json"] = Field(default="console", description="log lines for people or machines")

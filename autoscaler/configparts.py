@@ -61,6 +61,21 @@ class PlugInConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How often one token, or one address without a token, may ask; bursts are what may come at once after a pause.
+
+    The defaults are twice what 50 routers that ask for endpoints every second and 20 open pages need with one token.
+    failures_per_s: wrong tokens of one address.
+    """
+
+    reads_per_s: float = 200.0
+    read_burst: int = 400
+    writes_per_s: float = 10.0
+    write_burst: int = 50
+    failures_per_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """A receiver of alerts. The path and query of its URL are often a secret; only `host` may be shown."""
 

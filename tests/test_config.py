@@ -315,7 +315,7 @@ def test_a_wrong_file_is_answered_with_place_rule_and_next_step(tmp_path: Path, 
 def test_an_unknown_variable_is_a_fault_with_a_suggestion(tmp_path: Path) -> None:
     assert faults_of(tmp_path, "", {"SIGMASCALE_ROLES": "x", "SIGMASCALE_TARGETS": "y"}) == [
         "SIGMASCALE_ROLES: is not a setting; did you mean SIGMASCALE_RULES?",
-        "SIGMASCALE_TARGETS: cannot be a variable; write it into the configuration file",
+        "SIGMASCALE_TARGETS:1:1: is not JSON: Expecting value; write a list or an object, as in the configuration file",
     ]
 
 
