@@ -5,6 +5,7 @@ An action is in here before it is done, and one tick is one transaction. Writes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from autoscaler import journal_learned
+from autoscaler import journal_changes, journal_learned
+from autoscaler.journal_alerts import Notified
+from autoscaler.journal_changes import Change
 from autoscaler.journal_database import Database
 from autoscaler.journal_learned import Lesson
 from autoscaler.journal_operations import Operations
+from autoscaler.journal_past import PastDecisions
+from autoscaler.journal_requests import Requests
 from autoscaler.journal_schema import (
     SCHEMA_VERSION,
     decisions,
@@ -23,12 +28,15 @@ from autoscaler.journal_schema import (
     learned,
     marks,
     memories,
+    messages,
     meta,
     migrate,
     outcomes,
     overrides,
     rollbacks,
     rolls,
+    silences,
+    told,
 )
 from autoscaler.types import Action, Decision, Memory, Outcome, Override, Plan
 
@@ -70,6 +78,9 @@ class Journal:
             live = sa.select(overrides).where(overrides.c.ended_at.is_(None))
             self._overrides = {(r.pool, r.id): OVERRIDE.validate_json(r.body) for r in db.execute(live)}
         self.operations = Operations(self._db.reading, self._db.writing)
+        self.past = PastDecisions(self._db.reading)
+        self.notified = Notified(self._db.reading, self._db.writing)
+        self.requests = Requests(self._db.writing)
 
     # --- the tick -----------------------------------------------------------------------------------------------
 
@@ -153,6 +164,14 @@ class Journal:
         with self._db.reading() as db:
             return db.execute(query).one_or_none()
 
+    def changes(
+        self, pools: Collection[str], since: float = 0.0, until: float = math.inf, limit: int = 100
+    ) -> tuple[Change, ...]:
+        """Decisions of these pools that changed a size, newest first."""
+        with self._db.reading() as db:
+            found = [c for pool in pools for c in journal_changes.changes(db, pool, since, until, limit)]
+        return tuple(sorted(found, key=lambda c: (c.at, c.pool), reverse=True)[:limit])
+
     def outcomes(self, pool: str, limit: int = 100) -> list[Outcome]:
         """Outcomes, newest first."""
         query = sa.select(outcomes.c.body).where(outcomes.c.pool == pool)
@@ -171,8 +190,9 @@ class Journal:
 
     def dump(self) -> Iterator[str]:
         """Every row as text, in order: equal journals give equal lines."""
+        tables = (decisions, intents, outcomes, overrides, memories, learned, marks, rolls, rollbacks, silences)
         with self._db.reading() as db:
-            for table in (decisions, intents, outcomes, overrides, memories, learned, marks, rolls, rollbacks):
+            for table in (*tables, messages, told):
                 for row in db.execute(sa.select(table).order_by(*table.primary_key.columns)):
                     yield f"{table.name} {tuple(row)!r}"
 

@@ -23,6 +23,8 @@ decisions = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("plan", sa.Text, nullable=False),
 )
+# A body is a few kilobytes: whoever looks for changes over weeks reads this index and none of them.
+sa.Index("decisions_in_short", decisions.c.pool, decisions.c.number, decisions.c.at, decisions.c.want)
 
 intents = sa.Table(
     "intents",
@@ -41,7 +43,7 @@ outcomes = sa.Table(
     "outcomes",
     metadata,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False, index=True),
     sa.Column("pool", sa.Text, nullable=False, index=True),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
@@ -116,6 +118,51 @@ rollbacks = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("ends_at", sa.Float, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("receiver", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("made_at", sa.Float, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+sa.Index(
+    "waiting_messages",
+    messages.c.seq,
+    sqlite_where=messages.c.state == "waiting",
+    postgresql_where=messages.c.state == "waiting",
+)
+
+told = sa.Table(
+    "told",
+    metadata,
+    sa.Column("receiver", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("asked", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False, default=""),
+    sa.Column("body", sa.Text, nullable=False, default=""),
+)
+
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (
         "create table learned (seq integer not null primary key, pool text not null, kind text not null, "
@@ -129,6 +176,21 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "body text not null, ended_at float, ended_by text, why text)",
         "create table if not exists rollbacks (seq integer not null primary key, pool text not null, "
         "at float not null, decision integer not null, body text not null)",
+    ),
+    3: (
+        "create table if not exists silences (id text not null primary key, ends_at float not null, "
+        "body text not null)",
+        "create table if not exists messages (seq integer not null primary key, id text not null unique, "
+        "receiver text not null, state text not null, made_at float not null, body text not null)",
+        "create index if not exists waiting_messages on messages (seq) where state = 'waiting'",
+        "create table if not exists told (receiver text not null, key text not null, body text not null, "
+        "primary key (receiver, key))",
+        "create table if not exists requests (seq integer not null primary key, key text not null unique, "
+        "at float not null, asked text not null, status integer not null, media_type text not null, "
+        "body text not null)",
+        "create index if not exists ix_requests_at on requests (at)",
+        "create index if not exists decisions_in_short on decisions (pool, number, at, want)",
+        "create index if not exists ix_outcomes_action on outcomes (action)",
     ),
 }
 """Statements that lead from version N to N + 1, by N."""

@@ -49,8 +49,8 @@ def test_only_the_probes_answer_without_a_token(guarded: ApiWorld) -> None:
 
 
 def allowed(paths: Iterable[str]) -> dict[str, int]:
-    """The answers to somebody who may read; there is no candidate beside the pool, and that is told."""
-    return {path: 404 if path.endswith("/shadow") else 200 for path in paths}
+    """The answers to somebody who may read; there is no candidate beside the pool and no override, and that is told."""
+    return {path: 404 if path.endswith(("/shadow", "/overrides/one")) else 200 for path in paths}
 
 
 def test_asking_clouds_takes_more_than_a_viewer(guarded: ApiWorld) -> None:

@@ -74,7 +74,7 @@ def test_a_cordon_ends_and_the_tick_hears_of_it(world: ApiWorld, client: AppClie
     world.deps.board.wake.clear()
     ended = client.ask("DELETE", "cordons", params={"instance": "chat-1", **WHO})
     assert ended.status_code == 204
-    assert client.get("marks").json() == {"marks": []}
+    assert client.get("marks").json() == {"marks": [], "next_after": None}
     assert [m.until for m in world.deps.journal.operations.marks(NOW)] == [NOW], "told, so that it comes back"
     assert world.deps.board.wake.is_set()
 

@@ -6,9 +6,12 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from autoscaler.api import (
     alerts,
+    changes,
     decisions,
+    deliveries,
     front,
     health,
+    instances,
     learned,
     offers,
     operations,
@@ -21,10 +24,12 @@ from autoscaler.api import (
     rules,
     shadows,
     signals,
+    silences,
 )
 from autoscaler.api.auth import require
-from autoscaler.api.bodies import BodyLimit
 from autoscaler.api.deps import PREFIX, ApiDeps
+from autoscaler.api.description import describe, operation_id
+from autoscaler.api.guards import guard
 from autoscaler.api.problems import documented, install
 from autoscaler.api.queries import known_only
 from autoscaler.api.room import routes as room
@@ -49,11 +54,12 @@ def create_app(deps: ApiDeps) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.deps = deps
     app.state.intake = push.Intake()
-    app.add_middleware(BodyLimit, limit_bytes=deps.max_body_bytes, by_path=push.LIMITS)
+    guard(app, deps)
     # First, since routes are tried in their order.
     app.include_router(push.often, prefix=PREFIX)
     readable = APIRouter(
@@ -61,8 +67,10 @@ def create_app(deps: ApiDeps) -> FastAPI:
     )
     for part in (
         pools,
+        instances,
         shadows,
         decisions,
+        changes,
         signals,
         learned,
         offers,
@@ -73,6 +81,8 @@ def create_app(deps: ApiDeps) -> FastAPI:
         rollbacks,
         rules,
         alerts,
+        silences,
+        deliveries,
         push,
         health,
     ):
@@ -82,5 +92,5 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.include_router(health.probes)
     app.include_router(front.router)
     room.install(app)
-    install(app)
+    install(app, describe)
     return app

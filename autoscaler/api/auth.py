@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 from autoscaler.api.crosssite import refuse_cross_site
 from autoscaler.api.deps import ApiDeps, Deps
 from autoscaler.api.problems import Problem
+from autoscaler.api.ratelimit import asker
 from autoscaler.api.room.session import token_of
 from autoscaler.config import is_loopback
 from autoscaler.tokens import Role, Token, match
@@ -27,7 +28,7 @@ def require(role: Role) -> Callable[..., Awaitable[Token]]:
     """A dependency that returns the caller's token, or ends the request with 401 or 403 and the reason."""
 
     async def allowed(request: Request, deps: Deps, _: Annotated[object, Security(_documents_bearer)] = None) -> Token:
-        token = _caller(request, deps)
+        token = caller(request, deps)
         if not token.may(role):
             if token is ANYBODY:
                 raise Problem(401, f"changing something needs a token; {_advice(deps)}", headers=CHALLENGE)
@@ -36,6 +37,14 @@ def require(role: Role) -> Callable[..., Awaitable[Token]]:
         return token
 
     return allowed
+
+
+def caller(request: Request, deps: ApiDeps) -> Token:
+    """The token that a request proves to have. Raises Problem, 401 or 403."""
+    token = _caller(request, deps)
+    if token is not ANYBODY:
+        asker(request.scope).name = token.name
+    return token
 
 
 def _caller(request: Request, deps: ApiDeps) -> Token:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from autoscaler.api.deps import ApiDeps, Deps, View
 from autoscaler.api.models import Decisions, Explanation, Instant
+from autoscaler.api.paging import link_next
 from autoscaler.api.problems import Problem, documented
 from autoscaler.board import PoolView
 from autoscaler.explain import explain
@@ -24,6 +25,8 @@ router = APIRouter(tags=["decisions"], responses=documented(401, 403, 404, 422, 
 def list_decisions(
     view: View,
     deps: Deps,
+    request: Request,
+    response: Response,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="a decision number")] = None,
     since: Instant | None = None,
@@ -32,7 +35,9 @@ def list_decisions(
     """Journalled decisions, newest first: those that changed something, and one at least every five minutes."""
     pool = view.rules.pool
     found = deps.journal.decisions(pool, since=since, until=until, before=before, limit=limit)
-    return Decisions(pool=pool, decisions=found, next_before=found[-1].number if len(found) == limit else None)
+    next_before = found[-1].number if len(found) == limit else None
+    link_next(request, response, before=next_before)
+    return Decisions(pool=pool, decisions=found, next_before=next_before)
 
 
 @router.get("/pools/{pool}/decisions/{number}")

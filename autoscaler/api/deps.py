@@ -11,9 +11,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi import Path as PathParameter
 
+from autoscaler.api.notices import Nobody, Notices
 from autoscaler.api.problems import Problem, found_close
 from autoscaler.board import Board, PoolView
 from autoscaler.clock import SystemClock
+from autoscaler.configparts import RateLimit
 from autoscaler.counts import Counts
 from autoscaler.dryrun import DryRuns
 from autoscaler.foresight.worker import Foresight
@@ -25,6 +27,7 @@ from autoscaler.rulefile.watch import RuleBook
 from autoscaler.shadow import ShadowView
 from autoscaler.store import Store
 from autoscaler.tokens import Token
+from autoscaler.types.advice import Advise, no_advice
 
 PREFIX = "/api/v1"
 
@@ -36,6 +39,10 @@ class ApiDeps:
     counts: what the parts of the service count now. local_file: where the local token can be read, for messages.
     defaults: what fills rule files, for checking new ones. findings: what is wrong with signals, by pool. problems: of
     disks and limits. foresight: what is known besides signals; None = nothing is. shadows: candidates, by active pool.
+    adopters: who gives machines of others to pools, by provider. withheld: the service acts on nothing. rate_limit:
+    how often one caller may ask. cors_origins: of pages elsewhere that may read, with cors_writes also write.
+    session_key: what signs the cookies of people who signed in at the control room. advise: what fault codes of GPUs
+    mean. how_to_get: what makes a source give a metric.
     adopters: who gives machines of others to pools, by provider. withheld: the service acts on nothing. session_key:
     what signs the cookies of people who signed in at the control room. dry_runs: of changed rule files. reports: the
     folder of back-test reports.
@@ -60,6 +67,12 @@ class ApiDeps:
     shadows: Callable[[], Mapping[str, ShadowView]] = dict
     adopters: Callable[[], Mapping[str, Adopter]] = dict
     withheld: bool = False
+    rate_limit: RateLimit = field(default_factory=RateLimit)
+    cors_origins: tuple[str, ...] = ()
+    cors_writes: bool = False
+    notices: Notices = field(default_factory=Nobody)
+    advise: Advise = no_advice
+    how_to_get: Callable[[str], str] = lambda _: ""
     dry_runs: DryRuns = field(default_factory=lambda: DryRuns(SystemClock()))
     reports: Path | None = None
     session_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

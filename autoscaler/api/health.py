@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from autoscaler.api import offers
 from autoscaler.api.auth import Viewer
 from autoscaler.api.deps import ApiDeps, Deps
 from autoscaler.api.models import Health, Readiness, Target, Targets
 from autoscaler.api.operations import in_force
+from autoscaler.api.paging import After, link_next, page
 from autoscaler.api.problems import documented
 from autoscaler.errors import StorageError
 from autoscaler.exposition import Moment, render
@@ -67,9 +69,19 @@ def metrics(deps: Deps, _: Viewer) -> Response:
 
 
 @router.get("/targets", responses=documented(422))
-def list_targets(deps: Deps, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000) -> Targets:
+def list_targets(
+    deps: Deps,
+    request: Request,
+    response: Response,
+    pool: Annotated[str | None, Query(max_length=200)] = None,
+    up: bool | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000,
+    after: After = "",
+) -> Targets:
     """How every scraped page does, those that are down first."""
-    found = sorted(deps.counts().targets, key=lambda t: (t.up, t.url, t.labels))[:limit]
+    known = [t for t in deps.counts().targets if up in (None, t.up) and pool in (None, dict(t.labels).get("pool"))]
+    found, next_after = page(known, lambda t: (t.up, _without_user(t.url), json.dumps(t.labels)), after, limit, "up")
+    link_next(request, response, after=next_after)
     return Targets(
         targets=[
             Target(
@@ -81,7 +93,8 @@ def list_targets(deps: Deps, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1
                 rejected=t.rejected,
             )
             for t in found
-        ]
+        ],
+        next_after=next_after,
     )
 
 

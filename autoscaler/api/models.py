@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autoscaler.api.learned_models import LearnedView
 from autoscaler.api.operations_models import MarkView
-from autoscaler.types import Alert, Decision, Instance, Override, Plan, Quality
+from autoscaler.types import Decision, Instance, Override, Plan, Quality
 
 Instant = Annotated[float, Query(ge=0, le=1e11, allow_inf_nan=False, description="Unix seconds")]
 
@@ -21,11 +21,17 @@ class RulesInForce(BaseModel):
     hash: str
 
 
+PoolState = Literal["steady", "scaling_out", "scaling_in", "blind", "failing", "unjudged"]
+
+
 class PoolSummary(BaseModel):
     """One pool as its last tick left it. Counts are replicas; null = not known yet."""
 
     pool: str
     at: float = Field(description="when the last tick ran")
+    state: PoolState = Field(description="blind: the fleet is unknown; failing: the last tick could not decide")
+    demand: float | None = Field(description="work that comes each second, in the unit of its signal")
+    queue: float | None = Field(description="requests that wait")
     want: int | None
     current: int | None = Field(description="the size in force before the last decision")
     ready: int | None
@@ -60,9 +66,10 @@ class PoolDetail(PoolSummary):
 
 
 class Pools(BaseModel):
-    """Every pool, by name."""
+    """Pools. next_after: for `after`, null = the end."""
 
     pools: list[PoolSummary]
+    next_after: str | None
 
 
 class EndpointGroup(BaseModel):
@@ -121,11 +128,12 @@ class RawMetric(BaseModel):
 
 
 class AllSignals(BaseModel):
-    """What the rules read and what there is to read. more_metrics: so many metrics are left out; ask for one pool."""
+    """What the rules read and what there is to read. more_metrics: so many metrics come on later pages."""
 
     pools: list[Signals]
     metrics: list[RawMetric]
     more_metrics: int
+    next_after: str | None
 
 
 class SignalHistory(BaseModel):
@@ -172,10 +180,11 @@ class OverrideIn(BaseModel):
 
 
 class Overrides(BaseModel):
-    """Overrides in force, oldest first."""
+    """Overrides in force, oldest first. next_after: for `after`, null = the end."""
 
-    pool: str
+    pool: str | None = Field(description="null = of every pool")
     overrides: list[Override]
+    next_after: str | None
 
 
 class FaultOut(BaseModel):
@@ -223,12 +232,6 @@ class RuleCheck(BaseModel):
     faults: list[FaultOut]
 
 
-class Alerts(BaseModel):
-    """Alerts of every pool."""
-
-    alerts: list[Alert]
-
-
 class Target(BaseModel):
     """How one scraped page does."""
 
@@ -241,9 +244,10 @@ class Target(BaseModel):
 
 
 class Targets(BaseModel):
-    """Every scraped page."""
+    """Scraped pages. next_after: for `after`, null = the end."""
 
     targets: list[Target]
+    next_after: str | None
 
 
 class Health(BaseModel):

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from autoscaler.api.deps import ApiDeps, Deps
+from autoscaler.api.paging import After, link_next, page
 from autoscaler.api.problems import Problem, documented, found_close
 from autoscaler.board import PoolView
 from autoscaler.types import Learned
+
+PAGE = 10_000
+MAX_PAGE = 10_000
 
 router = APIRouter(tags=["offers"], responses=documented(401, 403, 404, 422))
 
@@ -43,19 +47,37 @@ class OfferView(BaseModel):
 
 
 class OffersView(BaseModel):
-    """Offers of all pools, in the order of their rule files."""
+    """Offers, by pool and then in the order of their rule files. next_after: for `after`, null = the end."""
 
     offers: list[OfferView]
+    next_after: str | None
 
 
 @router.get("/offers")
-def list_offers(deps: Deps, pool: Annotated[str | None, Query(max_length=200)] = None) -> OffersView:
+def list_offers(
+    deps: Deps,
+    request: Request,
+    response: Response,
+    pool: Annotated[str | None, Query(max_length=200)] = None,
+    provider: Annotated[str | None, Query(max_length=100)] = None,
+    troubled: Annotated[bool | None, Query(description="only offers with a problem or short, or without")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
+    after: After = "",
+) -> OffersView:
     """What each pool could buy now, at what price, how fast, how many, and what stands in the way."""
     views = deps.board.pools()
     if pool is not None and pool not in views:
         raise Problem(404, f"there is no pool {pool!r}; {found_close(pool, views)}")
     wanted = [views[pool]] if pool is not None else [v for _, v in sorted(views.items()) if not v.rules.shadow_of]
-    return OffersView(offers=[one for view in wanted for one in offers_of(view, deps)])
+    found = [
+        (one.pool, place, one)
+        for view in wanted
+        for place, one in enumerate(offers_of(view, deps))
+        if provider in (None, one.provider) and troubled in (None, bool(one.problem or one.short_until is not None))
+    ]
+    shown, next_after = page(found, lambda row: row[:2], after, limit)
+    link_next(request, response, after=next_after)
+    return OffersView(offers=[one for _, _, one in shown], next_after=next_after)
 
 
 def offers_of(view: PoolView, deps: ApiDeps) -> Iterator[OfferView]:

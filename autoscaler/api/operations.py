@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from autoscaler.api.auth import Operator
 from autoscaler.api.deps import ApiDeps, Deps
 from autoscaler.api.ends import end_of
 from autoscaler.api.operations_models import MarkIn, Marks, MarkView
+from autoscaler.api.paging import After, link_next, page
 from autoscaler.api.problems import Problem, documented, found_close
 from autoscaler.board import PoolView
 from autoscaler.types import Instance, Mark, MarkKind
@@ -30,11 +31,22 @@ Reason = Annotated[str, Query(min_length=1, max_length=500, pattern=r"\S")]
 
 
 @router.get("/marks")
-def list_marks(deps: Deps, pool: PoolName = "") -> Marks:
+def list_marks(
+    deps: Deps,
+    request: Request,
+    response: Response,
+    pool: PoolName = "",
+    kind: MarkKind | None = None,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = MOST,
+    after: After = "",
+) -> Marks:
     """Cordons and replacements in force, oldest first."""
     if pool and pool not in deps.board.pools():
         raise Problem(404, f"there is no pool {pool!r}; {found_close(pool, deps.board.pools())}")
-    return Marks(marks=[shown(m, deps.board.pools().get(m.pool)) for m in in_force(deps, pool)])
+    found = [m for m in in_force(deps, pool) if kind in (None, m.kind)]
+    marks, next_after = page(found, lambda m: (m.created_at, m.pool, m.instance), after, limit, "age")
+    link_next(request, response, after=next_after)
+    return Marks(marks=[shown(m, deps.board.pools().get(m.pool)) for m in marks], next_after=next_after)
 
 
 @router.post("/cordons", status_code=201, responses=documented(400, 409, 413))

@@ -50,9 +50,10 @@ class MarkView(BaseModel):
 
 
 class Marks(BaseModel):
-    """Marks in force, oldest first."""
+    """Marks in force, oldest first. next_after: for `after`, null = the end."""
 
     marks: list[MarkView]
+    next_after: str | None
 
 
 class RollIn(Asked):

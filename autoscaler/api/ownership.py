@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from autoscaler.api.auth import Operator
 from autoscaler.api.deps import ApiDeps, Deps, PoolName, View
+from autoscaler.api.paging import After, link_next, page
 from autoscaler.api.problems import Problem, documented, found_close
 from autoscaler.errors import ProviderError
 from autoscaler.ownerless import with_release
@@ -21,6 +23,7 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["ownership"], responses=documented(401, 403, 404, 409, 422, 502, 503))
 
 MAX_ADOPTED = 500
+MAX_PAGE = 1000
 
 
 class OwnerlessPool(BaseModel):
@@ -33,9 +36,10 @@ class OwnerlessPool(BaseModel):
 
 
 class OwnerlessPools(BaseModel):
-    """Every such pool, by name."""
+    """Such pools, by name. next_after: for `after`, null = the end."""
 
     pools: list[OwnerlessPool]
+    next_after: str | None
 
 
 class WordIn(BaseModel):
@@ -69,11 +73,19 @@ class Adopted(BaseModel):
 
 
 @router.get("/ownerless")
-def list_ownerless(deps: Deps) -> OwnerlessPools:
+def list_ownerless(
+    deps: Deps,
+    request: Request,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
+    after: After = "",
+) -> OwnerlessPools:
     """Pools that have instances and no rule file in force. Their machines go on until a person releases them."""
-    found = [deps.board.ownerless[name] for name in sorted(deps.board.ownerless)]
+    found, next_after = page([*deps.board.ownerless.values()], lambda o: (o.pool,), after, limit)
+    link_next(request, response, after=next_after)
     return OwnerlessPools(
-        pools=[OwnerlessPool(pool=o.pool, instances=[*o.instances], text=o.text, release=o.release) for o in found]
+        pools=[OwnerlessPool(pool=o.pool, instances=[*o.instances], text=o.text, release=o.release) for o in found],
+        next_after=next_after,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -76,8 +76,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {s: {"description": HTTPStatus(s).phrase, "content": {MEDIA_TYPE: {"schema": schema}}} for s in statuses}
 
 
-def install(app: FastAPI) -> None:
-    """Turn every error of the app into problem details, and describe them in its OpenAPI document."""
+def install(app: FastAPI, describe: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
+    """Turn every error of the app into problem details, and describe them in its OpenAPI document.
+
+    describe: adds to that document what the routes do not say.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -86,6 +89,7 @@ def install(app: FastAPI) -> None:
             own = ProblemDetails.model_json_schema(ref_template=template)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas |= own.pop("$defs") | {"ProblemDetails": own}
+            describe(document)
             app.openapi_schema = document
         return app.openapi_schema
 

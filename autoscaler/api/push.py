@@ -162,7 +162,7 @@ async def push(request: Request, deps: Deps) -> Response:
 
 
 @router.post(WEBHOOK, status_code=204, openapi_extra=_body("application/json", _ALERTS))
-async def alerts(
+async def receive_alerts(
     request: Request,
     deps: Deps,
     pool: Annotated[str, Query(max_length=200, description="pool of alerts that carry no label `pool`")] = "",
@@ -188,7 +188,12 @@ for _status in (400, 413, 415, 422, 429):
 _OTLP_ANSWERS |= documented(401, 403, 408, 503)
 
 
-@router.post(OTLP_LIKE_PROMETHEUS, responses=_OTLP_ANSWERS, openapi_extra=_body("application/json", _EXPORTED))
+@router.post(
+    OTLP_LIKE_PROMETHEUS,
+    operation_id="otlp_metrics_below_prefix",
+    responses=_OTLP_ANSWERS,
+    openapi_extra=_body("application/json", _EXPORTED),
+)
 @otlp.post(OTLP, responses=_OTLP_ANSWERS, openapi_extra=_body("application/json", _EXPORTED))
 async def otlp_metrics(request: Request, deps: Deps) -> Response:
     """Metrics of an OpenTelemetry SDK or collector by OTLP/HTTP, as protobuf or JSON, plain or gzip. What is no sample

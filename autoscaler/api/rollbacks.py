@@ -13,6 +13,7 @@ from autoscaler.api.auth import Operator
 from autoscaler.api.deps import ApiDeps, Deps, View
 from autoscaler.api.ends import Faults, end_of
 from autoscaler.api.operations_models import History, MoveView, RollbackIn, RollbackView
+from autoscaler.api.preconditions import WRITING
 from autoscaler.api.problems import Problem, documented
 from autoscaler.operations.undoing import Way, moves, rules_changed, told, waiting, way_back
 from autoscaler.ruleset import RuleSet
@@ -100,7 +101,8 @@ def _carry_out(deps: ApiDeps, undone: Undone, token: str) -> Override:
     )
     # What was meant is written before it acts, as with every action.
     deps.journal.operations.put_undone(undone)
-    deps.journal.put_override(override)
+    with WRITING:
+        deps.journal.put_override(override)
     about = {"pool": undone.pool, "decision": undone.decision, "kind": undone.kind, "replicas": undone.replicas}
     log.info("rolled back", **about, author=undone.author, reason=undone.reason, token=token)
     deps.board.wake.set()

@@ -6,10 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from autoscaler.api.deps import Deps
 from autoscaler.api.models import FaultOut, RuleCheck, Rules, RuleSource, RuleText
+from autoscaler.api.paging import link_next
 from autoscaler.api.problems import documented
 from autoscaler.errors import Fault
 from autoscaler.rulefile.reader import Defaults, check_file, check_text
@@ -23,11 +24,15 @@ router = APIRouter(tags=["rules"], responses=documented(401, 403))
 @router.get("/rules", responses=documented(422))
 def list_rules(
     deps: Deps,
+    request: Request,
+    response: Response,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
     after: Annotated[str, Query(max_length=200, description="the last pool of the page before")] = "",
 ) -> Rules:
     """The rule files in force with their hashes and warnings, and what keeps newer versions from being taken."""
     shown = sorted(item for item in deps.rulebook.current().items() if item[0] > after)
+    next_after = shown[limit - 1][0] if len(shown) > limit else None
+    link_next(request, response, after=next_after)
     return Rules(
         sources=[
             RuleSource(
@@ -36,7 +41,7 @@ def list_rules(
             for pool, rules in shown[:limit]
         ],
         problems=[shown_fault(fault) for fault in deps.rulebook.problems[:MAX_PAGE]],
-        next_after=shown[limit - 1][0] if len(shown) > limit else None,
+        next_after=next_after,
     )
 
 

@@ -10,13 +10,18 @@ import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from autoscaler.api.heads import MAX_HEAD_BYTES
 from autoscaler.errors import InputError
 
 STOP_S = 5.0
 START_S = 10.0
+HEAD_S = 10.0
+"""How long the head of a request may take. Connections are counted, so that those who only hold one must lose it."""
 BACKLOG = 128
 
 
@@ -40,7 +45,8 @@ class Server:
             uvicorn.Config(
                 app,
                 # Whatever is installed: the faster parser has no limit on the head of a request.
-                http="h11",
+                http=_Patient,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 loop="asyncio",
                 # The service's own log says what matters; an access line per scrape of /metrics does not.
                 log_config=None,
@@ -55,6 +61,8 @@ class Server:
                 ssl_keyfile=tls_key,
             )
         )
+        if (streams := getattr(app.state, "streams", None)) is not None:
+            streams.hang_up = self._uvicorn.hang_up
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
 
@@ -79,7 +87,7 @@ class Server:
             return
         # Streams of events have no end of their own.
         if (streams := getattr(self._app.state, "streams", None)) is not None:
-            streams.closed = True
+            streams.close()
         self._uvicorn.leave()
         self._thread.join(STOP_S + 2.0)
         self._socket.close()
@@ -90,6 +98,43 @@ class Server:
         # The socket listens already: a client that connects before uvicorn is ready waits in the backlog.
         started.set()
         self._uvicorn.run(sockets=[self._socket])
+
+
+class _Patient(H11Protocol):
+    """Closes a connection whose next request does not come, or comes in drips; uvicorn waits for a head for ever."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_S, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._mind()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._mind()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _mind(self) -> None:
+        """Counts from the first bytes of a head; a connection that rests between two requests has its own limit."""
+        waits = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        if not waits and self._late is not None:
+            self._late.cancel()
+            self._late = None
+        elif waits and self._late is None:
+            self._late = self.loop.call_later(HEAD_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self._late = None
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self.transport.close()
 
 
 class _Quiet(uvicorn.Server):
@@ -105,6 +150,13 @@ class _Quiet(uvicorn.Server):
             # A loop that is closed by now has nothing left to be told.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(event.set)
+
+    def hang_up(self, client: tuple[str, int]) -> None:
+        """Drop a connection with whatever waits in it, since its other end does not read; from the event loop."""
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None and getattr(connection, "client", None) == client:
+                transport.abort()
 
     async def main_loop(self) -> None:
         """Once a second the date in the answers' heads is brought up to date; in between only `leave` is heard."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as QueryParameter
 
 from autoscaler.api.deps import ApiDeps, Deps, View
@@ -19,6 +19,7 @@ from autoscaler.api.models import (
     SignalReading,
     Signals,
 )
+from autoscaler.api.paging import After, link_next, page
 from autoscaler.api.problems import Problem, documented, found_close
 from autoscaler.board import PoolView
 from autoscaler.ruleset import RuleSet
@@ -40,10 +41,14 @@ def list_signals(view: View, deps: Deps) -> Signals:
 
 
 @router.get("/signals")
-def list_all(
+def list_all_signals(
     deps: Deps,
+    request: Request,
+    response: Response,
     pool: Annotated[str | None, QueryParameter(max_length=200, description="only this pool")] = None,
+    prefix: Annotated[str, QueryParameter(max_length=200, description="how the metric's name begins")] = "",
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_METRICS)] = MAX_METRICS,
+    after: After = "",
 ) -> AllSignals:
     """Signals of every pool, and every metric that some source gives: unit, series, sources, interval, age."""
     views = deps.board.pools()
@@ -51,11 +56,15 @@ def list_all(
         raise Problem(404, f"there is no pool {pool!r}; {found_close(pool, views)}")
     now = deps.clock.now()
     # What carries no pool may belong to any, by the labels that a rule file matches.
-    infos = [i for i in deps.store.describe() if pool is None or i.pool in (pool, "")]
+    known = [i for i in deps.store.describe() if (pool is None or i.pool in (pool, "")) and i.metric.startswith(prefix)]
+    infos, next_after = page(known, lambda i: (i.pool, i.metric), after, limit)
+    link_next(request, response, after=next_after)
+    left = sum((i.pool, i.metric) > (infos[-1].pool, infos[-1].metric) for i in known) if infos else 0
     return AllSignals(
         pools=[_of_pool(view, deps) for name, view in sorted(views.items()) if pool is None or name == pool],
-        metrics=[_metric(info, now) for info in infos[:limit]],
-        more_metrics=max(0, len(infos) - limit),
+        metrics=[_metric(info, now) for info in infos],
+        more_metrics=left,
+        next_after=next_after,
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from autoscaler.errors import InputError, SigmascaleError
+
+if TYPE_CHECKING:
+    import httpx
 
 DEFAULT_URL = "http://127.0.0.1:9377"
 TOKEN_VARIABLE = "SIGMASCALE_TOKEN"  # noqa: S105 - the name of a variable
@@ -46,11 +49,21 @@ class Client:
         """The JSON of a GET. Raises InputError for what the service refuses, SigmascaleError when it cannot answer."""
         return self.ask("GET", path, query)
 
+    def newer(self, path: str, tag: str, **query: object) -> tuple[str, Any]:
+        """The JSON of a GET and its ETag; None and the same ETag when it is still what the caller has."""
+        response = self._send("GET", path, query, None, {"If-None-Match": tag} if tag else {})
+        return response.headers.get("ETag", ""), None if response.status_code == 304 else self._json(response)
+
     def ask(self, method: str, path: str, query: dict[str, object] | None = None, body: object = None) -> Any:
         """The JSON of any request; None for an empty answer."""
+        return self._json(self._send(method, path, query, body, {}))
+
+    def _send(
+        self, method: str, path: str, query: dict[str, object] | None, body: object, more: dict[str, str]
+    ) -> httpx.Response:
         import httpx
 
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers = more | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
         known = {k: v for k, v in (query or {}).items() if v is not None}
         address = f"{self.url.rstrip('/')}/api/v1/{path}"
         try:
@@ -67,11 +80,14 @@ class Client:
             raise SigmascaleError(f"{self.url}: {_no_answer(self.url, error)}") from error
         if response.status_code == 401 and self.guessed:
             if method == "GET":
-                return replace(self, token=None, guessed=False).ask(method, path, query, body)
+                return replace(self, token=None, guessed=False)._send(method, path, query, body, more)
             refusal = _refusal(self.url, response.status_code, response)
             raise InputError(f"{refusal} (sent was the token in {LOCAL_TOKEN}; name another with --token-file)")
-        if not response.is_success:
+        if not response.is_success and response.status_code != 304:
             raise _refusal(self.url, response.status_code, response)
+        return response
+
+    def _json(self, response: httpx.Response) -> Any:
         try:
             return response.json() if response.content else None
         except ValueError as error:
