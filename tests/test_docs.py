@@ -17,7 +17,7 @@ from autoscaler.rulefile.reader import Defaults, check_text
 from benchmarks.__main__ import NAMES
 
 REPOSITORY = Path(__file__).parent.parent
-PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "rules/README.md", "benchmarks/README.md")
+PAGES = ("README.md", "README.zh.md", "ARCHITECTURE.md", "CHANGELOG.md", "rules/README.md", "benchmarks/README.md")
 BENCHMARKS = sorted(path for path in (REPOSITORY / "benchmarks").glob("*.py") if not path.stem.startswith("__"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:\$ )?(?:\S*/)?(sigmascale|make) ")

@@ -6,16 +6,22 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+RULES = Path(__file__).parents[2] / "rules"
+"""Of the checkout, the only place where pages are written."""
+
 
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
     from autoscaler import configdocs, ownmetrics
+    from autoscaler.rulefile import cookbook
     from collectors import reference as telemetry
 
     return {
         "api.md": _api(),
         "cli.md": cli_reference(),
         "config.md": configdocs.reference(),
+        "cookbook.md": cookbook.reference(RULES / "cookbook"),
+        "errors.md": _errors(),
         "metrics.md": ownmetrics.reference(),
         "telemetry.md": telemetry.reference(),
     }
@@ -37,6 +43,12 @@ def _api() -> str:
         return reference(create_app(deps))
     finally:
         journal.close()
+
+
+def _errors() -> str:
+    from autoscaler.api.errordocs import reference
+
+    return reference()
 
 
 def cli_reference() -> str:
