@@ -48,6 +48,8 @@ def run(
 
     # A second signal ends the process at once: somebody is in a hurry, and the journal survives that.
     with asked_to_end() as asked:
+        import structlog
+
         from autoscaler.cli.logs import set_up_logging
         from autoscaler.configfile import read_config
         from autoscaler.service import Service
@@ -67,6 +69,7 @@ def run(
             return
         service = Service(settings)
         service.start()
+        structlog.get_logger().info(service.room)
         try:
             while not asked.wait(LOOK_S):
                 if service.broken.is_set():

@@ -114,6 +114,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> Summary:
         service = ends.enter_context(_service(folder, traffic.address))
         traffic.follow(f"http://{service.address}/api/v1/pools/{POOL}/endpoints", service.token)
         view = ends.enter_context(View(shown, shown.is_terminal and not options.headless, about(options)))
+        # Above the screen, so that it can still be read when the screen is full, or gone.
+        view.say(service.room)
         stage = _Stage(service, traffic, view, SystemClock(), gpus, asked)
         stage.wait_for_first_replica()
         since = stage.clock.now()

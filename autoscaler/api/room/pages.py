@@ -17,8 +17,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from autoscaler.api.auth import ANYBODY, require
 from autoscaler.api.deps import ApiDeps, Deps
-from autoscaler.api.health import not_ready
 from autoscaler.api.problems import Problem
+from autoscaler.api.room.concerns import concerns
 from autoscaler.explain import clock_text
 from autoscaler.tokens import Token
 from autoscaler.words import amount
@@ -36,6 +36,9 @@ HEADERS = {
 }
 
 
+SHELL = ("room/static/room.js", "room/static/room.css")
+
+
 @dataclass(frozen=True, slots=True)
 class Tab:
     """One entry of the navigation."""
@@ -49,6 +52,7 @@ TABS = (
     Tab("/fleet", "Fleet"),
     Tab("/offers", "Offers"),
     Tab("/alerts", "Alerts"),
+    Tab("/sources", "Sources"),
     Tab("/rules", "Rules"),
     Tab("/reports", "Reports"),
 )
@@ -103,7 +107,8 @@ def render(
             version=deps.version,
             who=who,
             withheld=deps.withheld,
-            reasons=list(not_ready(deps)) if who is not None else [],
+            concerns=lambda: concerns(deps) if who is not None else (),
+            build=build(deps.version),
             tabs=TABS,
             path=request.url.path,
             asset=asset,
@@ -123,7 +128,15 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": _number, "usd": _usd, "span": _span, "instant": clock_text, "iso": _iso, "path": _path}
+    made.filters |= {
+        "number": _number,
+        "brief": _brief,
+        "usd": _usd,
+        "span": _span,
+        "instant": clock_text,
+        "iso": _iso,
+        "path": _path,
+    }
     return made
 
 
@@ -134,6 +147,12 @@ def asset(name: str) -> str:
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
+@cache
+def build(version: str) -> str:
+    """Names the version of what is in an open page, so that one that is kept open over an upgrade loads itself anew."""
+    return f"{version}-{hashlib.sha256((asset(SHELL[0]) + asset(SHELL[1])).encode()).hexdigest()[:8]}"
+
+
 def back(path: str, notice: str = "") -> RedirectResponse:
     """After a form: to a page of ours, with one sentence to show there."""
     return RedirectResponse(f"{path}?notice={quote(notice)}" if notice else path, 303, HEADERS)
@@ -141,6 +160,13 @@ def back(path: str, notice: str = "") -> RedirectResponse:
 
 def _number(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else amount(value)
+
+
+def _brief(value: float | None) -> str:
+    """As precise as a column of many needs: whole from 100 on, else one decimal unless it is whole."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 99.95 or value == round(value) else f"{value:.1f}"
 
 
 def _usd(value: float | None) -> str:
