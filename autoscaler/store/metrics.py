@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 
@@ -17,53 +16,22 @@ from autoscaler.signals import is_answer
 from autoscaler.store.admission import Limits
 from autoscaler.store.aggregate import Float64s
 from autoscaler.store.daystore import Point
+from autoscaler.store.described import SeriesInfo, StoreStats
+from autoscaler.store.devices import Devices
 from autoscaler.store.given import given
 from autoscaler.store.moments import RunningMoments
 from autoscaler.store.origin import bounded, origin
 from autoscaler.store.pastdays import PastDays
-from autoscaler.store.poolhistory import PoolHistory
+from autoscaler.store.poolhistory import PoolHistory, Trail
 from autoscaler.store.poolsignals import measure
 from autoscaler.store.rawframe import announced, in_flight, raw_frame, totals
 from autoscaler.store.rawseries import RawSeries
 from autoscaler.store.selection import Selections
+from autoscaler.store.steps import MAX_POINTS, PREFIX, Steps
 from autoscaler.types import Announced, Batch, Frame, Labels, Newest, Past
 
 _FAR = 32503680000.0
 """The year 3000, the end of all questions."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesInfo:
-    """What the store has of one metric of one pool; `newest_at` NaN without a value. Pool "" is not stamped."""
-
-    pool: str
-    metric: str
-    series: int
-    interval_s: float
-    newest_at: float
-    sources: tuple[str, ...]
-    counter: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """Series and sources now; samples since the start, refused ones by reason; points that wait for the disk.
-
-    unusable: infinite values and negative counters. late: not newer than the last of their source. malformed: whole
-    batches. repeated: what only said again what was known. lost: points that never reached the disk.
-    """
-
-    series: int
-    sources: int
-    stored: int
-    unusable: int
-    late: int
-    over_limit: int
-    malformed: int
-    memory_bytes: int
-    waiting: int
-    lost: int
-    repeated: int = 0
 
 
 class Store:
@@ -87,13 +55,22 @@ class Store:
         self._raw = RawSeries(raw_window_s, limits or Limits(forget_s=raw_window_s))
         self._selections = Selections(self._raw)
         self._moments = RunningMoments()
+        self.devices = Devices(self._raw, self._lock)
         self._history = PoolHistory(history_s, max_points, max_backlog, directory is not None)
+        self._steps = Steps(self._history)
         self._days = None if directory is None else PastDays(directory, retention_days)
         self._flushing = Lock()
         self._write_problem = ""
-        if self._days is not None:
-            for (pool, signal, meaning), trail in self._days.newest(history_s, max_points).items():
+        found = {} if self._days is None else self._days.newest(history_s, max_points)
+        for (pool, signal, meaning), trail in found.items():
+            if signal.startswith(PREFIX):
+                self._steps.load((pool, signal), *trail)
+            else:
                 self._history.load((pool, signal), meaning, *trail)
+        # From then on memory has all that the disk has, unless there was too much of it.
+        whole = sum(at.size for at, _ in found.values()) <= max_points
+        self._whole_since = max((at[-1] - history_s for at, _ in found.values() if at.size), default=0.0)
+        self._whole_since = self._whole_since if whole else math.inf
 
     def add(self, batch: Batch) -> None:
         """Take in what a source said. Never raises for what a batch contains: bad samples are refused and counted."""
@@ -127,6 +104,11 @@ class Store:
         """Put what a source remembers of a pool's signal into its history where that has gaps; how many points."""
         with self._lock:
             return self._history.fill(past)
+
+    def note(self, pool: str, now: float, numbers: Mapping[str, float]) -> None:
+        """What a tick found and decided, by name: the steps that `history` gives as signal `pool:NAME`."""
+        with self._lock:
+            self._steps.note(pool, now, numbers)
 
     def raw(self, pool: str, metric: str, where: Labels, now: float, lookback_s: float) -> Frame:
         """The raw series of a metric, (series, time) float32, newest value last; counters as increments."""
@@ -167,19 +149,32 @@ class Store:
     def history(self, pool: str, signal: str, since: float, until: float) -> tuple[Float64s, Float64s]:
         """Times and values of a pool signal as it is defined now, since <= at < until; memory first, then day files."""
         with self._lock:
-            trail = self._history.trails.get((pool, signal))
-            view = slice(0, 0) if trail is None else slice(trail.first, trail.end)
-            at, values = (np.empty(0), np.empty(0)) if trail is None else (trail.at[view], trail.values[view])
-            name = pool, signal, "" if trail is None else trail.definition
-        until = min(until, _FAR)
-        since = max(since, 0.0)
+            trail = self._trail(pool, signal)
+            at, values, meaning = (
+                trail.at[trail.first : trail.end],
+                trail.values[trail.first : trail.end],
+                trail.definition,
+            )
+            full = trail.end - trail.first >= min(self._history.limit, MAX_POINTS)
+        until, since = min(until, _FAR), max(since, 0.0)
         begin, end = np.searchsorted(at, (since, until))
         recent = at[begin:end], values[begin:end]
         memory_since = float(at[0]) if at.size else math.inf
-        if self._days is None or since >= memory_since:
+        whole_since = math.inf if full else max(self._whole_since, trail.last_at - self._history.history_s)
+        if self._days is None or since >= min(memory_since, whole_since):
             return recent
-        found = [*self._days.history(name, since, min(until, memory_since)), recent]
+        found = [*self._days.history((pool, signal, meaning), since, min(until, memory_since)), recent]
         return np.concatenate([times for times, _ in found]), np.concatenate([points for _, points in found])
+
+    def recent(self, pool: str, signal: str, since: float) -> tuple[Float64s, Float64s]:
+        """As `history` until now, of what is in memory only: for whoever asks for hundreds of pools at once."""
+        with self._lock:
+            trail = self._trail(pool, signal)
+            begin = trail.first + int(np.searchsorted(trail.at[trail.first : trail.end], since))
+            return trail.at[begin : trail.end], trail.values[begin : trail.end]
+
+    def _trail(self, pool: str, signal: str) -> Trail:
+        return self._history.trails.get((pool, signal)) or self._steps.trails.get((pool, signal)) or Trail()
 
     def flush(self) -> int:
         """Write the points that are new, and say how many; for a worker thread, after each tick.
@@ -216,6 +211,7 @@ class Store:
         with self._lock:
             self._moments.forget_pool(pool)
             self._history.forget_pool(pool)
+            self._steps.forget_pool(pool)
 
     def problems(self) -> tuple[str, ...]:
         """What a person should know: files that cannot be read or written, limits that refuse samples."""
@@ -268,7 +264,7 @@ class Store:
                 late=counts.late,
                 over_limit=counts.over_limit,
                 malformed=counts.malformed,
-                memory_bytes=self._raw.nbytes + self._history.nbytes,
+                memory_bytes=self._raw.nbytes + self._history.nbytes + self._steps.nbytes,
                 waiting=len(self._history.pending),
                 lost=self._history.lost,
                 repeated=counts.repeated,

@@ -171,9 +171,8 @@ class PoolHistory:
             np.arange(merged_at.size) >= merged_at.size - self.limit
         )
         trail.load(merged_at[kept], merged[kept])
-        if self.durable:
-            for point_at, value in zip(new_at.tolist(), new_values.tolist(), strict=True):
-                self._put_off((*name, trail.definition, point_at), value, "fresh")
+        for point_at, value in zip(new_at.tolist(), new_values.tolist(), strict=True):
+            self.put_off((*name, trail.definition, point_at), value, "fresh")
         return int(new_at.size)
 
     def take(
@@ -232,11 +231,12 @@ class PoolHistory:
         else:
             trail.revise(measured.value)
             at = trail.last_at
-        if self.durable:
-            self._put_off((*name, trail.definition, at), measured.value, measured.quality)
+        self.put_off((*name, trail.definition, at), measured.value, measured.quality)
 
-    def _put_off(self, point: Pending, value: float, quality: Quality) -> None:
-        """Keep a point for the disk; the oldest one that waits falls out when there are too many."""
+    def put_off(self, point: Pending, value: float, quality: Quality) -> None:
+        """Keep a point for the disk, if there is one; the oldest that waits falls out when there are too many."""
+        if not self.durable:
+            return
         self.pending[point] = (value, QUALITIES.index(quality))
         if len(self.pending) > self.max_backlog:
             del self.pending[next(iter(self.pending))]
