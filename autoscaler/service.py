@@ -10,9 +10,10 @@ from dataclasses import replace
 import structlog
 
 from autoscaler import __version__, choice
-from autoscaler.allhands import AllHands
+from autoscaler.allhands import AllHands, Play
 from autoscaler.api.app import create_app
 from autoscaler.api.deps import ApiDeps
+from autoscaler.api.room.address import address
 from autoscaler.api.serve import Server
 from autoscaler.board import Board
 from autoscaler.clock import SystemClock
@@ -26,7 +27,7 @@ from autoscaler.foresight.worker import Foresight
 from autoscaler.journal import Journal
 from autoscaler.listprices import filled, unsure_prices
 from autoscaler.loop import Loop
-from autoscaler.notify import Notifier
+from autoscaler.notifying.notifier import Notifier
 from autoscaler.plugged import PlugIns
 from autoscaler.rulefile.watch import RuleBook
 from autoscaler.selfcheck import SelfCheck
@@ -35,6 +36,7 @@ from autoscaler.sources import Sources
 from autoscaler.store import Limits, Store
 from autoscaler.tokens import LOCAL_TOKEN_FILE, local_token, session_key
 from autoscaler.watchdog import Watchdog
+from collectors.nvml.advice import advise
 from collectors.pages.hints import how_to_get
 from providers.prices import read_prices
 
@@ -53,10 +55,11 @@ REPORTS = "reports"
 class Service:
     """One service on one data folder. Raises InputError and StorageError for what a person must put right.
 
-    `broken` is set when the loop ended by a defect: whoever runs the service stops it and exits with an error.
+    `broken` is set when the loop ended by a defect: whoever runs the service stops it and exits with an error. play:
+    who stands for every provider, as a simulated fleet does; None = the installed ones.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, play: Play | None = None) -> None:
         config.check()
         self.config = config
         self.clock = SystemClock()
@@ -87,15 +90,16 @@ class Service:
             self._selfcheck = SelfCheck(
                 self.rulebook.current, self.store, self.board, self.clock, how_to_get, self.sources.problems
             )
-            self._all = AllHands(config, self.clock, self.board.wake, self.rulebook.current, self._plug_ins)
+            self._all = AllHands(config, self.clock, self.board.wake, self.rulebook.current, self._plug_ins, play)
             self.hands = self._all.hands
+            pools = self.rulebook.current
+            self.notifier = Notifier(config.alerting, self.board, self.journal.notified, self.clock, pools=pools)
             self._dry_runs = DryRuns(self.clock)
             ends.callback(self._dry_runs.close)
             self._server = self._api()
             ends.callback(self._server.stop)
             ends.callback(self._all.stop)
             self._all.add()
-            self.notifier = Notifier([w.url for w in config.webhooks], self.clock)
             self.loop = Loop(
                 clock=self.clock,
                 rules=self.shadows.current,
@@ -120,6 +124,12 @@ class Service:
     def address(self) -> str:
         """host:port of the API, once started."""
         return f"{self._server.host}:{self._server.port}"
+
+    @property
+    def room(self) -> str:
+        """Where people find the control room, once started, and what they sign in with."""
+        tokens = (self.config.tokens_file or self.config.data_dir / "tokens") if self.config.tokens else None
+        return address(self._server.url, tokens, self.config.data_dir / LOCAL_TOKEN_FILE)
 
     @property
     def token(self) -> str:
@@ -240,16 +250,26 @@ class Service:
             receiver=self.sources.push,
             foresight=self.foresight,
             findings=self._selfcheck.findings,
-            problems=lambda: (*self.store.problems(), *self.sources.refusals(), *self.shadows.problems()),
+            problems=self._problems,
             shadows=self.shadows.views,
             adopters=self._all.adopters,
             withheld=self.config.shadow,
+            notices=self.notifier,
+            rate_limit=self.config.rate_limit,
+            cors_origins=self.config.cors_origins,
+            cors_writes=self.config.cors_writes,
             dry_runs=self._dry_runs,
             reports=self.config.data_dir / REPORTS,
             session_key=session_key(self.config.data_dir),
+            advise=advise,
+            how_to_get=how_to_get,
         )
         config = self.config
         return Server(create_app(deps), config.host, config.port, config.tls_cert, config.tls_key)
+
+    def _problems(self) -> tuple[str, ...]:
+        told = filter(None, [self.notifier.problem()])
+        return (*self.store.problems(), *self.sources.refusals(), *self.shadows.problems(), *told)
 
     def _counts(self) -> Counts:
         return Counts(

@@ -10,19 +10,57 @@ from fastapi.responses import RedirectResponse
 
 from autoscaler.api.deps import PREFIX, of_request
 from autoscaler.api.problems import Problem, as_details
-from autoscaler.api.room import assets, dryruns, live, overview, reports, rules, signin
+from autoscaler.api.room import (
+    alarms,
+    assets,
+    buying,
+    dryruns,
+    fleet,
+    heard,
+    live,
+    machine,
+    overview,
+    pool,
+    pool_decisions,
+    pool_forms,
+    pool_series,
+    reports,
+    rules,
+    signin,
+)
+from autoscaler.api.room.glances import Glances
 from autoscaler.api.room.pages import HEADERS, NotSignedInError, render, visitor
+from autoscaler.api.room.pool_found import NoSuchPoolError, missing
 
-PARTS = (assets, signin, live, overview, rules, dryruns, reports)
+PARTS = (
+    assets,
+    signin,
+    live,
+    overview,
+    pool_series,
+    pool_decisions,
+    pool,
+    pool_forms,
+    rules,
+    dryruns,
+    reports,
+    fleet,
+    machine,
+    buying,
+    alarms,
+    heard,
+)
 """Each has a `router`; a page that is added stands here."""
 
 
 def install(app: FastAPI) -> None:
     """Adds the pages, and the way to sign in for whoever must."""
     app.state.streams = live.Streams()
+    app.state.glances = Glances()
     for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(NotSignedInError, _sign_in)
+    app.add_exception_handler(NoSuchPoolError, missing)
     app.add_exception_handler(Problem, _problem)
 
 

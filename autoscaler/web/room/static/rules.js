@@ -3,14 +3,10 @@
   "use strict";
   const upload = document.getElementById("upload");
   const text = document.getElementById("text");
-  const label = document.querySelector('label[for="upload"]');
+  const choose = document.getElementById("choose");
   const MOST = 200000;
-  label.hidden = false;
-  label.tabIndex = 0;
-  label.setAttribute("role", "button");
-  label.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === " ") upload.click();
-  });
+  choose.hidden = false;
+  choose.addEventListener("click", () => upload.click());
   upload.addEventListener("change", async () => {
     const file = upload.files[0];
     if (!file) return;
