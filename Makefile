@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LSTM := .venv-lstm
 
-.PHONY: demo test gpu lstm check format docs bench campaign lock clean help
+.PHONY: demo test gpu lstm check format docs site bench campaign lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -43,8 +43,12 @@ format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(READY)  ## write the reference pages anew from the code
+docs: $(READY)  ## write the reference pages, dashboards and their rules anew from the code
 	$(BIN)/python -m autoscaler.cli.docs docs/
+	$(BIN)/python -m autoscaler.dashboards dashboards/
+
+site: $(READY)  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(READY)  ## measure what we claim: make bench ARGS=parser
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -54,9 +58,11 @@ campaign: $(READY)  ## schedules of misfortune, 10,000 in simulation and 200 aga
 	SIGMASCALE_AWS_SEEDS=200 $(BIN)/python -m pytest tests/test_aws_campaign.py -n 2
 	SIGMASCALE_AZURE_SEEDS=200 $(BIN)/python -m pytest tests/test_azure_loop.py -k seed -n 2
 
-lock: $(READY)  ## resolve requirements.lock anew
+lock: $(READY)  ## pin what is new in pyproject.toml and keep the other pins; all anew: make lock ARGS=--upgrade
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
+		--no-header --no-annotate --no-emit-index-url $(ARGS) -o requirements.lock
+	echo uv | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url $(ARGS) -o deploy/requirements-build.lock
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) $(LSTM) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -10,6 +10,8 @@ import structlog
 
 Golden = Callable[[Path, str], None]
 
+pytest_plugins = ("tests.browserworld",)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="write golden files anew instead of comparing them")

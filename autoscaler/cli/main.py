@@ -14,11 +14,13 @@ from autoscaler.cli.backtest import backtest
 from autoscaler.cli.bootstrap import bootstrap
 from autoscaler.cli.check import check
 from autoscaler.cli.compare import compare
+from autoscaler.cli.config import config
 from autoscaler.cli.cordon import cordon, uncordon
 from autoscaler.cli.demo import demo
 from autoscaler.cli.detect import detect
 from autoscaler.cli.explain import explain
 from autoscaler.cli.forecast import forecast
+from autoscaler.cli.import_ import import_
 from autoscaler.cli.offers import offers
 from autoscaler.cli.override import override
 from autoscaler.cli.page import page
@@ -27,9 +29,11 @@ from autoscaler.cli.roll import roll
 from autoscaler.cli.rollback import rollback
 from autoscaler.cli.run import run
 from autoscaler.cli.signals import signals
+from autoscaler.cli.silence import silence
 from autoscaler.cli.simulate import simulate
 from autoscaler.cli.size import size
 from autoscaler.cli.test import run_rule_tests
+from autoscaler.cli.top import top
 from autoscaler.cli.topology import topology
 from autoscaler.errors import InputError, SigmascaleError
 
@@ -80,12 +84,15 @@ def root(
 root.__doc__ = HELP
 app.command("run", short_help="Watch the fleet, decide, and act.")(run)
 app.command("check", short_help="Are my rules right, and wise?")(check)
+app.add_typer(config, name="config", short_help="Is the service's configuration right?")
 app.command("test", short_help="Do my rules decide what I expect?")(run_rule_tests)
+app.command("top", short_help="What is every pool doing right now?")(top)
 app.command("explain", short_help="Why has a pool the size that it has?")(explain)
 app.command("signals", short_help="What do my rules read, and what is there?")(signals)
 app.command("page", short_help="What is made of one metrics page?")(page)
 app.command("offers", short_help="What could my pools buy, and what stands in the way?")(offers)
 app.add_typer(override, name="override", short_help="Pin, bound, freeze or pause a pool.")
+app.add_typer(silence, name="silence", short_help="Mute alerts for a while.")
 app.command("cordon", short_help="Take an instance out of service for a while.")(cordon)
 app.command("uncordon", short_help="Put a cordoned instance back into service.")(uncordon)
 app.command("replace", short_help="Order another instance in the place of one.")(replace)
@@ -101,6 +108,7 @@ app.command("forecast", short_help="How well could this workload be foreseen?")(
 app.command("backtest", short_help="What would my rules have done with a recorded workload?")(backtest)
 app.command("detect", short_help="Where is this series out of its ordinary?")(detect)
 app.command("compare", short_help="Which of two rule files does better?")(compare)
+app.command("import", short_help="What do my KEDA and HPA manifests mean here?")(import_)
 app.command("bootstrap", short_help="What would a machine be told at its first boot?")(bootstrap)
 app.command("demo", short_help="See all of it on this machine.")(demo)
 
