@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoscaler.api.room.glance import Glance, LastChange, glance, in_words
-from autoscaler.api.room.glances import Glances
-from autoscaler.api.room.listing import Wish, listed, totals, wish
-from autoscaler.api.room.overview import _draw
-from autoscaler.api.room.spark import HEIGHT, LEAST_S, SPAN_S, spark
-from autoscaler.api.room.standing import WORDS, standing
+from autoscaler.api.room.pools.glance import Glance, LastChange, glance, in_words
+from autoscaler.api.room.pools.glances import Glances
+from autoscaler.api.room.pools.listing import Wish, listed, totals, wish
+from autoscaler.api.room.pools.page import _draw
+from autoscaler.api.room.pools.spark import HEIGHT, LEAST_S, SPAN_S, spark
+from autoscaler.api.room.pools.standing import WORDS, standing
 from autoscaler.board import Ownerless, PoolView
 from autoscaler.engine import decide
 from autoscaler.journal import Entry
@@ -41,6 +41,7 @@ from tests.apiworld import ApiWorld, api_world
 from tests.roomworld import Browser, words
 from tests.worlds import NOW, OFFER, fleet, frame, instance, rules, settled, world
 
+PAIRS = replace(fleet(3), instances=tuple(replace(i, replicas=2) for i in fleet(3).instances))
 FREEZE = Override("f", "chat", "freeze", NOW + 600, "anna", "incident 12", created_at=NOW)
 
 
@@ -75,6 +76,7 @@ FULL = replace(SHORT, shortages={}, quotas={"small": Quota("small", OFFER.key, 4
         pytest.param(view(), (), "ok", "", id="as many as are needed are there"),
         pytest.param(view(80.0), (), "growing", "to 8", id="more are wanted than are there"),
         pytest.param(view(there=fleet(3, 1)), (), "growing", "to 4", id="what was ordered does not serve yet"),
+        pytest.param(view(50.0, PAIRS, settled(5)), (), "ok", "", id="a sixth replica that no machine has alone"),
         pytest.param(
             view(there=Fleet(NOW, (*fleet(4).instances, instance(9, "draining")))),
             (),

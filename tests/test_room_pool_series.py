@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from autoscaler.api.room.pool_grid import grid, lines, steps
+from autoscaler.api.room.pool.grid import grid, lines, steps
 from autoscaler.journal import Entry
 from autoscaler.rulefile.watch import RuleBook
 from autoscaler.types import Judged, Learned, Memory, Outlook, Past, Plan

@@ -9,8 +9,8 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from autoscaler.api.deps import PREFIX, ApiDeps, Deps
-from autoscaler.api.room import overview
 from autoscaler.api.room.pages import visitor
+from autoscaler.api.room.pools import page as pools
 
 OPENAPI = f"{PREFIX}/openapi.json"
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
@@ -24,7 +24,7 @@ async def front(request: Request, deps: Deps) -> Response:
     """The control room's first page for browsers; for programs and terminals what there is to ask."""
     if "text/html" in request.headers.get("accept", ""):
         who = await visitor(request, deps)
-        return await run_in_threadpool(overview.page, request, deps, who)
+        return await run_in_threadpool(pools.page, request, deps, who)
     return await run_in_threadpool(_text, request, deps)
 
 

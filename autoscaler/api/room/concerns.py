@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from autoscaler.api.deps import ApiDeps
 from autoscaler.api.health import not_ready
-from autoscaler.api.room.standing import standing
+from autoscaler.api.room.pools.standing import standing
 from autoscaler.board import PoolView
 
 NAMED = 5

@@ -10,45 +10,33 @@ from fastapi.responses import RedirectResponse
 
 from autoscaler.api.deps import PREFIX, of_request
 from autoscaler.api.problems import Problem, as_details
-from autoscaler.api.room import (
-    alarms,
-    assets,
-    buying,
-    dryruns,
-    fleet,
-    heard,
-    live,
-    machine,
-    overview,
-    pool,
-    pool_decisions,
-    pool_forms,
-    pool_series,
-    reports,
-    rules,
-    signin,
-)
-from autoscaler.api.room.glances import Glances
+from autoscaler.api.room import alerts, assets, dryruns, live, offers, reports, rules, signin, sources
+from autoscaler.api.room.fleet import machine
+from autoscaler.api.room.fleet import page as fleet
 from autoscaler.api.room.pages import HEADERS, NotSignedInError, render, visitor
-from autoscaler.api.room.pool_found import NoSuchPoolError, missing
+from autoscaler.api.room.pool import decisions, forms, series
+from autoscaler.api.room.pool import page as pool
+from autoscaler.api.room.pool.missing import NoSuchPoolError, missing
+from autoscaler.api.room.pools import page as pools
+from autoscaler.api.room.pools.glances import Glances
 
 PARTS = (
     assets,
     signin,
     live,
-    overview,
-    pool_series,
-    pool_decisions,
+    pools,
+    series,
+    decisions,
     pool,
-    pool_forms,
+    forms,
     rules,
     dryruns,
     reports,
     fleet,
     machine,
-    buying,
-    alarms,
-    heard,
+    offers,
+    alerts,
+    sources,
 )
 """Each has a `router`; a page that is added stands here."""
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoscaler import spending
-from autoscaler.api.room.spark import Spark
-from autoscaler.api.room.standing import Standing, standing
+from autoscaler.api.room.pools.spark import Spark
+from autoscaler.api.room.pools.standing import Standing, standing
 from autoscaler.board import PoolView
 from autoscaler.explain import clock_text
 from autoscaler.measure import ahead_s

@@ -17,9 +17,9 @@ from autoscaler.api.crosssite import refuse_cross_site
 from autoscaler.api.deps import Deps
 from autoscaler.api.problems import Problem
 from autoscaler.api.room.pages import Looking, back
-from autoscaler.api.room.pool import Tried, shown
-from autoscaler.api.room.pool_deeds import DEEDS, Asked, QuestionError, quick
-from autoscaler.api.room.pool_found import Found, Pool
+from autoscaler.api.room.pool.deeds import DEEDS, Asked, QuestionError, quick
+from autoscaler.api.room.pool.missing import Found, Pool
+from autoscaler.api.room.pool.page import Tried, shown
 from autoscaler.api.room.signin import fields
 from autoscaler.errors import StorageError
 from autoscaler.tokens import Token

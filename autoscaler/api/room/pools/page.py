@@ -11,13 +11,13 @@ from fastapi import APIRouter, Query, Request, Response
 from markupsafe import Markup
 
 from autoscaler.api.deps import ApiDeps, Deps
-from autoscaler.api.room.attention import Need, needs
-from autoscaler.api.room.glance import Glance
-from autoscaler.api.room.glances import Glances, Row
-from autoscaler.api.room.listing import ORDERS, Totals, Wish, listed, totals, wish
 from autoscaler.api.room.pages import HEADERS, Looking, render, templates
-from autoscaler.api.room.spark import HEIGHT, WIDTH
-from autoscaler.api.room.standing import WORDS
+from autoscaler.api.room.pools.attention import Need, needs
+from autoscaler.api.room.pools.glance import Glance
+from autoscaler.api.room.pools.glances import Glances, Row
+from autoscaler.api.room.pools.listing import ORDERS, Totals, Wish, listed, totals, wish
+from autoscaler.api.room.pools.spark import HEIGHT, WIDTH
+from autoscaler.api.room.pools.standing import WORDS
 
 SHOWN = 8
 """Lines of what needs a person that stand open; the rest is one click away."""

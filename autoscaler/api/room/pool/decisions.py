@@ -11,9 +11,9 @@ from fastapi import APIRouter, Request, Response
 from autoscaler.api.decisions import MAX_NUMBER
 from autoscaler.api.deps import ApiDeps, Deps
 from autoscaler.api.problems import Problem
-from autoscaler.api.room.glance import step
 from autoscaler.api.room.pages import Looking, render
-from autoscaler.api.room.pool_found import Found, Pool
+from autoscaler.api.room.pool.missing import Found, Pool
+from autoscaler.api.room.pools.glance import step
 from autoscaler.board import PoolView
 from autoscaler.errors import StorageError
 from autoscaler.explain import explain, headline

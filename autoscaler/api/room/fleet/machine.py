@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request, Response
 
 from autoscaler.api.deps import ApiDeps, Deps
 from autoscaler.api.operations import in_force
-from autoscaler.api.room.fleet_table import Cell, cell
-from autoscaler.api.room.gpu_events import GpuEvent
-from autoscaler.api.room.gpu_metrics import Line, sections
-from autoscaler.api.room.gpus import COLOURS, Picture, pictures
-from autoscaler.api.room.machines import Machine, Machines, machine_of
+from autoscaler.api.room.fleet.events import GpuEvent
+from autoscaler.api.room.fleet.gpus import COLOURS, Picture, pictures
+from autoscaler.api.room.fleet.machines import Machine, Machines, machine_of
+from autoscaler.api.room.fleet.metrics import Line, sections
+from autoscaler.api.room.fleet.table import Cell, cell
 from autoscaler.api.room.pages import Looking, render
 from autoscaler.store.devices import Told
 from autoscaler.types import Mark

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from autoscaler.api.deps import ApiDeps
-from autoscaler.api.room.machines import Machine
+from autoscaler.api.room.fleet.machines import Machine
 from autoscaler.store.devices import Gpu, Told
 from autoscaler.types.advice import FaultAdvice, Weight
 from autoscaler.words import amount, counted, seconds

@@ -14,7 +14,7 @@ from autoscaler.api.learned import learned_view
 from autoscaler.api.learned_models import LearnedView
 from autoscaler.api.operations import in_force, shown
 from autoscaler.api.operations_models import MarkView, RollView
-from autoscaler.api.room.glance import Glance, glance, in_words
+from autoscaler.api.room.pools.glance import Glance, glance, in_words
 from autoscaler.api.shadows import Shadow, shadow
 from autoscaler.api.signals import list_signals
 from autoscaler.board import PoolView

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from autoscaler.api.deps import ApiDeps, Deps
-from autoscaler.api.room import pool_parts
 from autoscaler.api.room.pages import Looking, Visitor, render
-from autoscaler.api.room.pool_decisions import chosen, listed, wanted
-from autoscaler.api.room.pool_found import Found, Pool
-from autoscaler.api.room.pool_grid import Values
-from autoscaler.api.room.pool_series import Series, series
+from autoscaler.api.room.pool.decisions import chosen, listed, wanted
+from autoscaler.api.room.pool.grid import Values
+from autoscaler.api.room.pool.missing import Found, Pool
+from autoscaler.api.room.pool.parts import compared, head, judgements, known, machines
+from autoscaler.api.room.pool.series import Series, series
 from autoscaler.errors import StorageError
 
 MOST_NOTICE = 300
@@ -125,11 +125,11 @@ def _now(pool: Found, deps: ApiDeps, parts: Mapping[str, object]) -> dict[str, A
     view = pool.view
     return {
         "pool": pool.name,
-        "head": pool_parts.head(view, deps),
-        "machines": pool_parts.machines(view, deps, bool(parts["everything"])),
-        "judgements": pool_parts.judgements(view, deps),
-        "known": pool_parts.known(view, deps),
-        "compared": pool_parts.compared(view, deps),
+        "head": head(view, deps),
+        "machines": machines(view, deps, bool(parts["everything"])),
+        "judgements": judgements(view, deps),
+        "known": known(view, deps),
+        "compared": compared(view, deps),
     }
 
 
@@ -174,14 +174,14 @@ def _figure(label: str, rows: Values, found: Series) -> Figure:
 @router.get("/ui/pools/{pool}/head")
 def head_part(request: Request, deps: Deps, who: Looking, pool: Pool) -> Response:
     """How the pool stands."""
-    return render(request, deps, who, "pool_head.html", pool=pool.name, head=pool_parts.head(pool.view, deps))
+    return render(request, deps, who, "pool_head.html", pool=pool.name, head=head(pool.view, deps))
 
 
 @router.get("/ui/pools/{pool}/instances")
 def instances_part(request: Request, deps: Deps, who: Looking, pool: Pool) -> Response:
     """The table of instances."""
     everything = request.query_params.get("instances") == "all"
-    found = pool_parts.machines(pool.view, deps, everything)
+    found = machines(pool.view, deps, everything)
     return render(request, deps, who, "pool_instances.html", pool=pool.name, machines=found, everything=everything)
 
 
@@ -194,15 +194,15 @@ def signals_part(request: Request, deps: Deps, who: Looking, pool: Pool) -> Resp
         who,
         "pool_signals.html",
         pool=pool.name,
-        judgements=pool_parts.judgements(pool.view, deps),
-        known=pool_parts.known(pool.view, deps),
+        judgements=judgements(pool.view, deps),
+        known=known(pool.view, deps),
     )
 
 
 @router.get("/ui/pools/{pool}/shadow")
 def shadow_part(request: Request, deps: Deps, who: Looking, pool: Pool) -> Response:
     """The pool beside its candidate."""
-    return render(request, deps, who, "pool_shadow.html", pool=pool.name, compared=pool_parts.compared(pool.view, deps))
+    return render(request, deps, who, "pool_shadow.html", pool=pool.name, compared=compared(pool.view, deps))
 
 
 @router.get("/ui/pools/{pool}/figures")

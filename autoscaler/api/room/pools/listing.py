@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoscaler.api.room.attention import Need
-from autoscaler.api.room.glance import Glance
-from autoscaler.api.room.standing import WORDS
+from autoscaler.api.room.pools.attention import Need
+from autoscaler.api.room.pools.glance import Glance
+from autoscaler.api.room.pools.standing import WORDS
 
 MAX_TEXT = 200
 

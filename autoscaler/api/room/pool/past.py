@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoscaler.api.deps import ApiDeps
-from autoscaler.api.room.pool_grid import Grid, Values, lines, steps
+from autoscaler.api.room.pool.grid import Grid, Values, lines, steps
 from autoscaler.board import PoolView
 from autoscaler.journal import KEEP_UNCHANGED_S
 from autoscaler.journal_past import Short

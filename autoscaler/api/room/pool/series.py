@@ -13,10 +13,9 @@ from fastapi.responses import JSONResponse
 
 from autoscaler.api.deps import ApiDeps, Deps, View
 from autoscaler.api.problems import Problem
-from autoscaler.api.room.glance import unit_of
 from autoscaler.api.room.pages import HEADERS, Looking
-from autoscaler.api.room.pool_grid import Values, grid
-from autoscaler.api.room.pool_past import (
+from autoscaler.api.room.pool.grid import Values, grid
+from autoscaler.api.room.pool.past import (
     Past,
     ahead,
     bounds,
@@ -28,6 +27,7 @@ from autoscaler.api.room.pool_past import (
     past,
     size,
 )
+from autoscaler.api.room.pools.glance import unit_of
 from autoscaler.board import PoolView
 from autoscaler.ruleset import RuleSet, Signal
 from autoscaler.shadow.account import demand_signal

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.api.room.gpu_events import told_in_short
-from autoscaler.api.room.gpus import COLOURS, Colour, Picture
+from autoscaler.api.room.fleet.events import told_in_short
+from autoscaler.api.room.fleet.gpus import COLOURS, Colour, Picture
 from autoscaler.words import seconds
 
 PER_PAGE = 25

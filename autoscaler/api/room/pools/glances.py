@@ -17,9 +17,9 @@ from markupsafe import Markup
 
 from autoscaler.api.deps import ApiDeps
 from autoscaler.api.operations import in_force
-from autoscaler.api.room.glance import Glance, LastChange, glance, step, unit_of
-from autoscaler.api.room.spark import SPAN_S, Spark, spark
-from autoscaler.api.room.standing import late
+from autoscaler.api.room.pools.glance import Glance, LastChange, glance, step, unit_of
+from autoscaler.api.room.pools.spark import SPAN_S, Spark, spark
+from autoscaler.api.room.pools.standing import late
 from autoscaler.board import PoolView
 from autoscaler.errors import StorageError
 from autoscaler.ruleset import SHADOW

@@ -17,7 +17,7 @@ from autoscaler.api.ends import end_of
 from autoscaler.api.models import OverrideIn
 from autoscaler.api.operations_models import MarkIn, RollbackIn, RollIn, Said
 from autoscaler.api.problems import Problem
-from autoscaler.api.room.pool_found import Found
+from autoscaler.api.room.pool.missing import Found
 from autoscaler.tokens import Token
 from autoscaler.words import instant
 

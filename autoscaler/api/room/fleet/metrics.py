@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from autoscaler.api.deps import ApiDeps
-from autoscaler.api.room.gpu_events import GpuEvent
-from autoscaler.api.room.gpus import COLOURS, Picture
-from autoscaler.api.room.machines import Machine
-from autoscaler.api.room.quantities import quantity
+from autoscaler.api.room.fleet.events import GpuEvent
+from autoscaler.api.room.fleet.gpus import COLOURS, Picture
+from autoscaler.api.room.fleet.machines import Machine
+from autoscaler.api.room.fleet.quantities import quantity
 from autoscaler.signal_table import METRICS
 from autoscaler.store.devices import Told
 from autoscaler.words import seconds

@@ -14,9 +14,9 @@ from fastapi import Request
 from numpy.typing import NDArray
 
 from autoscaler.api.deps import ApiDeps
-from autoscaler.api.room.gpu_events import GpuEvent, events_of
-from autoscaler.api.room.machines import Machine, Machines
-from autoscaler.api.room.quantities import percent
+from autoscaler.api.room.fleet.events import GpuEvent, events_of
+from autoscaler.api.room.fleet.machines import Machine, Machines
+from autoscaler.api.room.fleet.quantities import percent
 from autoscaler.store.devices import Gpu, Gpus
 from autoscaler.store.gpuseries import MAPPED
 

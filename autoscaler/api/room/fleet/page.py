@@ -14,10 +14,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from autoscaler.api.deps import Deps
 from autoscaler.api.problems import Problem
-from autoscaler.api.room.fleet_table import Wanted, table_of, tiles_of
-from autoscaler.api.room.gpu_events import GpuEvent
-from autoscaler.api.room.gpu_metrics import gpu_view
-from autoscaler.api.room.gpus import COLOURS, Picture, pictures
+from autoscaler.api.room.fleet.events import GpuEvent
+from autoscaler.api.room.fleet.gpus import COLOURS, Picture, pictures
+from autoscaler.api.room.fleet.metrics import gpu_view
+from autoscaler.api.room.fleet.table import Wanted, table_of, tiles_of
 from autoscaler.api.room.pages import HEADERS, Looking, render
 
 EVENTS_SHOWN = 25

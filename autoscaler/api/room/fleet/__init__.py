@@ -1,0 +1,1 @@
+"""The machines and GPUs of every pool: `page` has the map, `table` says it in words, `events` what happened to GPUs."""
