@@ -28,6 +28,7 @@ NAMES = (
     "parser",
     "push",
     "reaction",
+    "room",
     "scrape",
     "sigma",
     "store",

@@ -174,7 +174,9 @@ def _usd(value: float | None) -> str:
 
 
 def _span(value: float | None) -> str:
-    return "–" if value is None else span(value)
+    if value is None:
+        return "–"
+    return "under 1 s" if 0 < value < 1 else span(value)
 
 
 def _iso(at: float) -> str:
