@@ -55,7 +55,7 @@ def test_alerts_stand_in_the_order_of_their_urgency_and_inactive_ones_do_not(wor
     places = [page.text.index(f"<b>{name}</b>") for name in ("slow", "warm", "odd", "past")]
     assert places == sorted(places)
     assert "calm" not in words(page).replace("calm since", "")
-    assert "1 fire critically 2 fire in all 1 pending" in words(page)
+    assert "1 critical and firing 2 firing in all 1 pending" in words(page)
     assert "critical, firing chat 2026" in words(page)
     assert "slow slow is 9 s value 9" in words(page)
 

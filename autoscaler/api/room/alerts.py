@@ -236,8 +236,8 @@ def _found(deps: ApiDeps, asked: Asked) -> Alarms:
     waiting = sum(r.queued for r in sent.receivers)
     lost = sum(r.expired + r.dropped + r.refused for r in sent.receivers)
     counts = (
-        ("fire critically", sum(a.severity == "critical" for a in firing), "bad"),
-        ("fire in all", len(firing), "warn"),
+        ("critical and firing", sum(a.severity == "critical" for a in firing), "bad"),
+        ("firing in all", len(firing), "warn"),
         ("pending", sum(a.state == "pending" for a in known), ""),
         ("of the firing are silenced", quiet, ""),
         ("messages wait to be delivered", waiting, "warn"),
