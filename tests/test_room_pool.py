@@ -10,7 +10,7 @@ import pytest
 
 from autoscaler.board import PoolView
 from autoscaler.journal import Entry
-from autoscaler.types import Decision, Launch, Memory, Outcome, Override, Plan, Reason
+from autoscaler.types import Decision, Judged, Launch, Memory, Outcome, Override, Plan, Reason
 from tests.apiworld import ApiWorld, api_world, some_fleet
 from tests.roomworld import Browser, words
 from tests.worlds import NOW, OFFER, instance
@@ -201,6 +201,26 @@ def test_what_labels_reasons_and_details_say_is_never_markup(world: ApiWorld, br
     assert page.status_code == 200
     assert "alert(&#39;x&#39;)" in page.text
     assert EVIL not in page.text
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "told"),
+    [
+        pytest.param(2.0, 9.5, "2 to 9.5", id="a band"),
+        pytest.param(-4.0, 9.5, "– to 9.5", id="a bound below zero, where nothing ever is, is none"),
+        pytest.param(None, 50.0, "– to 50", id="a limit from one side"),
+    ],
+)
+def test_a_signal_is_shown_with_the_band_of_its_conditions(
+    world: ApiWorld, browser: Browser, lower: float | None, upper: float, told: str
+) -> None:
+    found = view(world)
+    assert found.decision is not None
+    judged = (Judged("k", "queue", False, 3.0, lower, upper, "queue 3 is not above it"),)
+    world.deps.board.publish(replace(found, decision=replace(found.decision, judged=judged)))
+    page = browser.page("/pools/chat")
+    assert page.status_code == 200
+    assert told in words(page)
 
 
 def test_a_pool_that_was_never_judged_has_a_page_too(world: ApiWorld, browser: Browser) -> None:

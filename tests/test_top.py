@@ -239,7 +239,9 @@ class Terminal:
         self.resize(80, LINES)
         self.before = termios.tcgetattr(follower)
         self.follower = follower
-        names = {name: value for name, value in os.environ.items() if not name.startswith("SIGMASCALE_")}
+        # Sizes that an environment tells count more than those of the terminal.
+        sizes = ("SIGMASCALE_", "COLUMNS", "LINES")
+        names = {name: value for name, value in os.environ.items() if not name.startswith(sizes)}
         env = names | {"SIGMASCALE_TOKEN": SECRETS["viewer"], "TERM": "xterm-256color"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "autoscaler.cli.main", "top", "--url", url, "--interval", "500ms"],

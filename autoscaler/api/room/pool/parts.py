@@ -169,7 +169,7 @@ def judgements(view: PoolView, deps: ApiDeps) -> tuple[Judgement, ...]:
             r.source,
             d.readings[r.signal],
             r.age_s,
-            *_band(d, r.signal),
+            *_shown_band(d, r.signal),
             _outside(d, r.signal),
             tuple(findings.get(r.signal, ())),
         )
@@ -184,6 +184,14 @@ def _band(d: Decision, signal: str) -> tuple[float | None, float | None]:
     lower = [j.lower for j in mine if j.lower is not None]
     upper = [j.upper for j in mine if j.upper is not None]
     return max(lower, default=None), min(upper, default=None)
+
+
+def _shown_band(d: Decision, signal: str) -> tuple[float | None, float | None]:
+    """The band as people read it: three sigma below a small number is below zero, which says nothing of what counts."""
+    lower, upper = _band(d, signal)
+    value = d.readings[signal].value
+    nothing = lower is not None and lower < 0 and value is not None and value >= 0
+    return None if nothing else lower, upper
 
 
 def _outside(d: Decision, signal: str) -> bool:
