@@ -7,7 +7,6 @@ priority and within a limit, and answers with JSON. One runs at a time, and the 
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any, Literal
 
 import structlog
 
+from autoscaler.aside import environment
 from autoscaler.ports import Clock
 from autoscaler.ruleset import RuleSet, Signal
 
@@ -29,7 +29,6 @@ PROGRAM = "autoscaler.cli.dry_run"
 LIMIT_S = 180.0
 MAX_ANSWER_BYTES = 16 << 20
 REMEMBERED = 20
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 State = Literal["running", "done", "failed"]
 
@@ -121,7 +120,6 @@ class DryRuns:
 
     def _asked(self, question: Question) -> tuple[Mapping[str, Any], str]:
         """The answer, or why there is none."""
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict.fromkeys(THREADS, "1")
         # A file, not a pipe: a process that is ended before it has read everything leaves nothing to be written.
         with tempfile.TemporaryFile() as asked:
             pickle.dump(question, asked)
@@ -132,7 +130,7 @@ class DryRuns:
                     stdin=asked,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    env=environment,
+                    env=environment(),
                 )
             except OSError as error:
                 return {}, f"its process cannot be started: {error.strerror}"

@@ -18,10 +18,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait for processes, threads and pages get a second go, which the summary counts as `rerun`.
+    """Files of tests that wait for processes, threads and pages get a second go; the summary names who needed it.
 
-    What they wait for comes late on a machine that does too much at once; that is no fault of what they test. A test
-    that computes gets none.
+    What they wait for comes late on a machine that does too much at once; that is no fault of what they test. Files of
+    tests that only compute get none.
     """
     for item in items:
         if hasattr(getattr(item, "module", None), "until") or item.get_closest_marker("peer"):

@@ -288,7 +288,6 @@ def terminal(server: Server, tmp_path: Path) -> Iterator[Terminal]:
     found.end()
 
 
-@pytest.mark.flaky(reruns=1)
 def test_in_a_terminal_it_follows_keys_sizes_and_a_restart_and_leaves_it_as_it_was(
     terminal: Terminal, server: Server, world: ApiWorld
 ) -> None:
@@ -321,7 +320,6 @@ def test_in_a_terminal_it_follows_keys_sizes_and_a_restart_and_leaves_it_as_it_w
         again.stop()
 
 
-@pytest.mark.flaky(reruns=1)
 def test_a_terminal_that_is_told_to_end_is_left_as_it_was(terminal: Terminal) -> None:
     terminal.until("space pause")
     terminal.process.send_signal(signal.SIGTERM)

@@ -6,7 +6,6 @@ started again for the next question. When the service dies its end of the connec
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from autoscaler.aside import environment
 from autoscaler.clock import monotonic
 from autoscaler.foresight.modeller import Failure, Question
 from autoscaler.ports import Forecaster
@@ -27,7 +27,6 @@ START_LIMIT_S = 60.0
 """A loaded machine imports numpy and scikit-learn in seconds, a starved one in many; an answer takes a tenth of one."""
 
 BETWEEN_STARTS_S = 5.0
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PROGRAM = "autoscaler.foresight.process"
 
 
@@ -104,7 +103,7 @@ class Apart:
                 [sys.executable, "-m", PROGRAM, str(theirs.fileno()), str(self.folder or "")],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
-                env=_environment(),
+                env=environment(),
             )
         except OSError as error:
             ours.close()
@@ -136,9 +135,3 @@ class Apart:
             process.wait()
         if line is not None:
             line.close()
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with what plug-ins are imported from. One thread: several that wait for each other on a busy machine take a
-    hundred times as long to ask a few trees, and the other processors belong to the ticks."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | dict.fromkeys(THREADS, "1")

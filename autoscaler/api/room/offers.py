@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from autoscaler.api.deps import ApiDeps, Deps
 from autoscaler.api.offers import OfferView, offers_of
+from autoscaler.api.room.asked import Asked, asked_of
 from autoscaler.api.room.pages import Looking, render
 from autoscaler.board import PoolView
 from autoscaler.types import Learned
@@ -27,9 +27,6 @@ ONLY = (
 )
 
 router = APIRouter(include_in_schema=False)
-
-Text = Annotated[str, Query(max_length=200)]
-Number = Annotated[int, Query(ge=1, le=100_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +55,6 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a reader chose."""
-
-    text: str
-    only: str
-    page: int
-
-    def query(self, **changes: object) -> str:
-        """The address's query with changes."""
-        said = {"q": self.text, "only": self.only, "page": self.page} | changes
-        return urlencode({name: value for name, value in said.items() if value not in ("", 1)})
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """One page of pools. tiles: offers by state, over all pools."""
 
@@ -82,17 +65,18 @@ class Found:
     tiles: tuple[tuple[str, int, str], ...]
 
 
+Choice = Annotated[Asked, Depends(asked_of(dict(ONLY)))]
+
+
 @router.get("/offers")
-def page(request: Request, deps: Deps, who: Looking, q: Text = "", only: Text = "", page: Number = 1) -> Response:
+def page(request: Request, deps: Deps, who: Looking, asked: Choice) -> Response:
     """The page."""
-    asked = Asked(q.strip(), only if only in dict(ONLY) else "", page)
     return render(request, deps, who, "offers.html", asked=asked, kinds=ONLY, found=_found(deps, asked))
 
 
 @router.get("/ui/offers")
-def fragment(request: Request, deps: Deps, who: Looking, q: Text = "", only: Text = "", page: Number = 1) -> Response:
+def fragment(request: Request, deps: Deps, who: Looking, asked: Choice) -> Response:
     """The part that follows the service."""
-    asked = Asked(q.strip(), only if only in dict(ONLY) else "", page)
     return render(request, deps, who, "offers_pools.html", asked=asked, kinds=ONLY, found=_found(deps, asked))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -186,6 +185,3 @@ def _iso(at: float) -> str:
 def _path(name: str) -> str:
     """A name as one segment of a path."""
     return quote(name, safe="")
-
-
-Parts = Mapping[str, object]

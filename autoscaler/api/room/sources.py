@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from autoscaler.api.deps import ApiDeps, Deps
+from autoscaler.api.room.asked import Asked, asked_of
 from autoscaler.api.room.pages import Looking, render
 from autoscaler.board import PoolView
 from autoscaler.counts import Counts, TargetStatus
@@ -21,23 +22,6 @@ MAX_SIGNALS = 500
 WORST: dict[str, int] = {"missing": 0, "frozen": 1, "stale": 2, "partial": 3, "fresh": 4}
 
 router = APIRouter(include_in_schema=False)
-
-Text = Annotated[str, Query(max_length=200)]
-Number = Annotated[int, Query(ge=1, le=100_000)]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a reader chose. only: down = targets that do not answer, trouble = signals that are less than fresh."""
-
-    text: str
-    only: str
-    page: int
-
-    def query(self, **changes: object) -> str:
-        """The address's query with changes."""
-        said = {"q": self.text, "only": self.only, "page": self.page} | changes
-        return urlencode({name: value for name, value in said.items() if value not in ("", 1)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +74,21 @@ class Heard:
     counts: tuple[tuple[str, int, str], ...]
 
 
+ONLY = ("down", "trouble")
+"""Targets that do not answer; signals that are less than fresh."""
+
+Choice = Annotated[Asked, Depends(asked_of(ONLY))]
+
+
 @router.get("/sources")
-def page(request: Request, deps: Deps, who: Looking, q: Text = "", only: Text = "", page: Number = 1) -> Response:
+def page(request: Request, deps: Deps, who: Looking, asked: Choice) -> Response:
     """The page."""
-    asked = Asked(q.strip(), only if only in ("down", "trouble") else "", page)
     return render(request, deps, who, "sources.html", asked=asked, found=_found(deps, asked))
 
 
 @router.get("/ui/sources")
-def fragment(request: Request, deps: Deps, who: Looking, q: Text = "", only: Text = "", page: Number = 1) -> Response:
+def fragment(request: Request, deps: Deps, who: Looking, asked: Choice) -> Response:
     """The part that follows the service."""
-    asked = Asked(q.strip(), only if only in ("down", "trouble") else "", page)
     return render(request, deps, who, "sources_parts.html", asked=asked, found=_found(deps, asked))
 
 

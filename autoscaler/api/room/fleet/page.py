@@ -10,7 +10,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from autoscaler.api.deps import Deps
 from autoscaler.api.problems import Problem
@@ -53,20 +53,28 @@ class Happened:
     everything: bool
 
 
-@router.get("/fleet")
-def page(
-    request: Request,
-    deps: Deps,
-    who: Looking,
+def asked_of(
     colour: Text = "",
     by: Text = "",
     q: Text = "",
     only: Text = "",
     page: Annotated[int, Query(ge=1, le=100_000)] = 1,
     events: Text = "",
-) -> Response:
+) -> Asked:
+    """What the address says, with the usual in place of what is not known."""
+    name = colour if any(c.name == colour for c in COLOURS) else COLOURS[0].name
+    which = only if only in ("marked", "lost", "stale", "absent") else ""
+    by = by if by in ("pool", "zone", "type") else "pool"
+    return Asked(Wanted(name, q.strip(), which, page), by, "all" if events == "all" else "")
+
+
+Choice = Annotated[Asked, Depends(asked_of)]
+
+
+@router.get("/fleet")
+def page(request: Request, deps: Deps, who: Looking, asked: Choice) -> Response:
     """The page. Everything but the map works without scripts."""
-    asked, picture = _asked(colour, by, q, only, page, events), pictures(request).now(deps)
+    picture = pictures(request).now(deps)
     return render(
         request,
         deps,
@@ -82,35 +90,24 @@ def page(
 
 
 @router.get("/ui/fleet/tiles")
-def tiles(request: Request, deps: Deps, who: Looking, colour: Text = "", by: Text = "") -> Response:
+def tiles(request: Request, deps: Deps, who: Looking, asked: Choice) -> Response:
     """The fleet in a few numbers, anew."""
-    picture = pictures(request).now(deps)
-    asked = _asked(colour, by, "", "", 1, "")
-    return render(request, deps, who, "fleet_tiles.html", asked=asked, tiles=tiles_of(picture))
+    tiles = tiles_of(pictures(request).now(deps))
+    return render(request, deps, who, "fleet_tiles.html", asked=asked, tiles=tiles)
 
 
 @router.get("/ui/fleet/table")
-def table(
-    request: Request,
-    deps: Deps,
-    who: Looking,
-    colour: Text = "",
-    by: Text = "",
-    q: Text = "",
-    only: Text = "",
-    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
-    events: Text = "",
-) -> Response:
+def table(request: Request, deps: Deps, who: Looking, asked: Choice) -> Response:
     """The table, anew."""
-    asked, picture = _asked(colour, by, q, only, page, events), pictures(request).now(deps)
+    picture = pictures(request).now(deps)
     found = table_of(picture, asked.wanted)
     return render(request, deps, who, "fleet_table.html", asked=asked, colours=COLOURS, table=found)
 
 
 @router.get("/ui/fleet/events")
-def happened(request: Request, deps: Deps, who: Looking, q: Text = "", events: Text = "") -> Response:
+def happened(request: Request, deps: Deps, who: Looking, asked: Choice) -> Response:
     """What happened to GPUs, anew."""
-    asked, picture = _asked("", "", q, "", 1, events), pictures(request).now(deps)
+    picture = pictures(request).now(deps)
     return render(request, deps, who, "fleet_events.html", asked=asked, happened=_events(picture, asked))
 
 
@@ -156,13 +153,6 @@ def one(request: Request, deps: Deps, who: Looking, uuid: Text, part: Text = "")
     if row is None:
         raise Problem(404, f"no source tells of a GPU {uuid!r} any more; load the page again")
     return render(request, deps, who, "fleet_gpu.html", gpu=gpu_view(deps, picture, row))
-
-
-def _asked(colour: str, by: str, text: str, only: str, page: int, events: str) -> Asked:
-    name = colour if any(c.name == colour for c in COLOURS) else COLOURS[0].name
-    which = only if only in ("marked", "lost", "stale", "absent") else ""
-    by = by if by in ("pool", "zone", "type") else "pool"
-    return Asked(Wanted(name, text.strip(), which, page), by, "all" if events == "all" else "")
 
 
 def _events(picture: Picture, asked: Asked) -> Happened:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from autoscaler.api.health import LATE_AT_LEAST_S, LATE_TICKS
 from autoscaler.board import PoolView
@@ -26,20 +26,7 @@ Word = Literal[
     "ok",
     "scaled to zero",
 ]
-WORDS: tuple[Word, ...] = (
-    "in error",
-    "not judged",
-    "blind",
-    "short of machines",
-    "frozen",
-    "paused",
-    "at its limit",
-    "growing",
-    "shrinking",
-    "held",
-    "ok",
-    "scaled to zero",
-)
+WORDS: tuple[Word, ...] = get_args(Word)
 """Trouble first: the position of a word is its rank."""
 
 DAY_S = 86400.0
